@@ -1,0 +1,21 @@
+//! Both programs on real sockets, driven by real clients and a real browser. `README.md` beside this file tells what is
+//! where and which test holds which rule of the protocol.
+
+mod browser;
+mod hosts;
+mod html;
+mod need;
+mod process;
+
+/// A client that follows no redirect and knows the one TLS implementation of this workspace.
+fn http_client() -> reqwest::Client {
+    static TLS: std::sync::Once = std::sync::Once::new();
+    TLS.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(std::time::Duration::from_secs(60))
+        .build()
+        .unwrap_or_default()
+}

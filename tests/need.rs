@@ -1,0 +1,64 @@
+//! What some tests need beyond Rust: PostgreSQL, Chromium, Node, Python. A test that cannot run says so in one line and
+//! passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
+
+use std::env;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// URL of a PostgreSQL server where the test may create databases (`tests/with-postgres COMMAND` starts one).
+pub(crate) fn postgres() -> Option<String> {
+    found(
+        "PostgreSQL (TEST_POSTGRES_URL is not set; try tests/with-postgres)",
+        env::var("TEST_POSTGRES_URL").ok(),
+    )
+}
+
+/// The Node runtime that npm installed beside the client scripts.
+pub(crate) fn node() -> Option<PathBuf> {
+    let node = root().join("tests/clients/node_modules/.bin/node");
+    found(
+        "Node with the npm packages of tests/clients (try .ci/clients)",
+        node.exists().then_some(node),
+    )
+}
+
+/// The Python interpreter of the virtual environment that holds the client packages.
+pub(crate) fn python() -> Option<PathBuf> {
+    let python = root().join("target/tools/python/bin/python");
+    found(
+        "Python with the packages of tests/clients (try .ci/clients)",
+        python.exists().then_some(python),
+    )
+}
+
+/// `chromedriver`, with Chromium beside it.
+pub(crate) fn chromedriver() -> Option<PathBuf> {
+    let both = on_path("chromium").and(on_path("chromedriver"));
+    found(
+        "Chromium with chromedriver (Debian: chromium, chromium-driver)",
+        both,
+    )
+}
+
+/// The workspace folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn found<T>(what: &str, thing: Option<T>) -> Option<T> {
+    if thing.is_none() {
+        assert!(
+            env::var_os("TESTS_REQUIRE_ALL").is_none(),
+            "TESTS_REQUIRE_ALL is set, but missing: {what}"
+        );
+        // Straight to the file descriptor: the test harness hides what the print macros write in a test that passes.
+        let _ = writeln!(std::io::stderr(), "not run, missing: {what}");
+    }
+    thing
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
