@@ -151,7 +151,7 @@ pub(crate) struct Consent {
     pub hidden: Hidden,
     pub user: Visitor,
     pub app: App,
-    /// Completes "ChatGPT wants to …": `read your documents`. `None`: `access {resource}`, or `sign you in`.
+    /// Completes "… wants to": `read your documents`. `None`: `access {resource}`, or `sign you in`.
     pub wants: Option<String>,
     /// What is to be opened; `None` when it is only about who the user is.
     pub resource: Option<Resource>,
@@ -315,6 +315,17 @@ impl Layout {
     }
 }
 
+impl Consent {
+    /// Words for a redirect that stays on this device.
+    fn lands_here(&self) -> Option<&'static str> {
+        match self.redirect_host.as_str() {
+            "localhost" | "127.0.0.1" | "[::1]" => Some("This computer"),
+            scheme if scheme.ends_with(':') => Some("An app on this device"),
+            _ => None,
+        }
+    }
+}
+
 impl App {
     /// The name, or words for it when nothing of it would be visible.
     fn shown(&self) -> &str {
@@ -363,7 +374,7 @@ impl Visitor {
 /// The first letter or digit, in upper case.
 fn initial(name: &str) -> String {
     name.chars()
-        .find(|c| c.is_alphanumeric())
+        .find(|c| c.is_alphanumeric() && !invisible(*c))
         .map_or_else(|| "?".to_owned(), |c| c.to_uppercase().collect())
 }
 
@@ -377,4 +388,686 @@ fn invisible(c: char) -> bool {
         )
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}')
         || matches!(c, '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTILE: &str =
+        "\u{202e}<script>alert(1)</script>\"'><h1>Your bank</h1> \u{1f9c1} wants nothing";
+
+    fn layout() -> Layout {
+        Layout {
+            server_name: "Cupcake <Accounts>".into(),
+            base: "/tenant".into(),
+        }
+    }
+
+    fn hidden() -> Hidden {
+        Hidden {
+            csrf: "c5rf".into(),
+            request: Some("rq1".into()),
+        }
+    }
+
+    fn app() -> App {
+        App {
+            name: "ChatGPT".into(),
+            id_host: Some("chatgpt.com".into()),
+            standing: Standing::Published,
+            logo: Some("data:image/png;base64,AAAA".into()),
+            client_uri: Some("https://chatgpt.com".into()),
+            policy_uri: Some("https://chatgpt.com/privacy".into()),
+            tos_uri: Some("https://chatgpt.com/terms".into()),
+        }
+    }
+
+    fn hostile() -> App {
+        App {
+            name: HOSTILE.repeat(3),
+            logo: Some("https://evil.example/pixel.png".into()),
+            client_uri: Some("javascript:alert(1)".into()),
+            policy_uri: Some("https://evil.example/\"><script>".into()),
+            tos_uri: Some("data:text/html,hi".into()),
+            ..App::default()
+        }
+    }
+
+    fn scope(name: &str, title: &str, detail: Option<&str>) -> Scope {
+        Scope {
+            name: name.into(),
+            title: title.into(),
+            detail: detail.map(Into::into),
+        }
+    }
+
+    fn read() -> Scope {
+        scope("docs.read", "Read your documents", Some("Search them."))
+    }
+
+    fn alice() -> Visitor {
+        Visitor {
+            name: "Alice".into(),
+            login: Some("alice@example.com".into()),
+        }
+    }
+
+    fn docs() -> Resource {
+        Resource {
+            name: "Cupcake documents".into(),
+            host: "docs.example.com".into(),
+        }
+    }
+
+    fn sign_in() -> SignIn {
+        SignIn {
+            layout: layout(),
+            hidden: hidden(),
+            app: Some(app()),
+            ..SignIn::default()
+        }
+    }
+
+    fn consent() -> Consent {
+        Consent {
+            layout: layout(),
+            hidden: hidden(),
+            user: alice(),
+            app: app(),
+            wants: Some("read your documents".into()),
+            resource: Some(docs()),
+            scopes: vec![read()],
+            redirect_host: "chatgpt.com".into(),
+            stays_connected: true,
+            ..Consent::default()
+        }
+    }
+
+    fn account(app: App) -> Account {
+        Account {
+            layout: layout(),
+            csrf: "c5rf".into(),
+            user: Some(alice()),
+            apps: vec![Connected {
+                grant: "g1".into(),
+                app,
+                resource: Some(docs()),
+                scopes: vec![read()],
+                since: "12 March 2026".into(),
+            }],
+            notice: None,
+        }
+    }
+
+    fn form_post() -> FormPost {
+        FormPost {
+            layout: layout(),
+            action: "https://client.example/cb?a=1&b=2".into(),
+            redirect_host: "client.example".into(),
+            fields: vec![
+                ("code".into(), "abc".into()),
+                ("state".into(), "\"><script>".into()),
+            ],
+            nonce: "n0nce".into(),
+        }
+    }
+
+    fn refused() -> ErrorPage {
+        ErrorPage {
+            description: Some("`redirect_uri` must equal a registered value.".into()),
+            setting: Some("redirect_uris".into()),
+            reference: Some("01JD".into()),
+            ..ErrorPage::new(layout(), "invalid_request")
+        }
+    }
+
+    fn logout(app: Option<App>) -> Logout {
+        Logout {
+            layout: layout(),
+            hidden: hidden(),
+            user: Some(alice()),
+            app,
+        }
+    }
+
+    /// Every page in every variant, with its `data-page`.
+    fn every_page() -> Vec<(&'static str, String)> {
+        let pages: Vec<(&str, Box<dyn Fn() -> Result<String, RenderError>>)> = vec![
+            ("sign-in", Box::new(|| sign_in().render())),
+            (
+                "sign-in",
+                Box::new(|| {
+                    SignIn {
+                        app: None,
+                        ..sign_in()
+                    }
+                    .render()
+                }),
+            ),
+            (
+                "sign-in",
+                Box::new(|| {
+                    SignIn {
+                        app: Some(hostile()),
+                        ..sign_in()
+                    }
+                    .render()
+                }),
+            ),
+            (
+                "sign-in",
+                Box::new(|| {
+                    SignIn {
+                        again: true,
+                        error: Some(WRONG_PASSWORD),
+                        ..sign_in()
+                    }
+                    .render()
+                }),
+            ),
+            ("consent", Box::new(|| consent().render())),
+            (
+                "consent",
+                Box::new(|| {
+                    Consent {
+                        app: hostile(),
+                        loopback: true,
+                        ..consent()
+                    }
+                    .render()
+                }),
+            ),
+            (
+                "consent",
+                Box::new(|| {
+                    Consent {
+                        already: vec![read()],
+                        ..consent()
+                    }
+                    .render()
+                }),
+            ),
+            ("logout", Box::new(|| logout(None).render())),
+            ("logout", Box::new(|| logout(Some(hostile())).render())),
+            (
+                "signed-out",
+                Box::new(|| SignedOut { layout: layout() }.render()),
+            ),
+            ("form-post", Box::new(|| form_post().render())),
+            ("account", Box::new(|| account(app()).render())),
+            ("account", Box::new(|| account(hostile()).render())),
+            (
+                "account",
+                Box::new(|| {
+                    Account {
+                        layout: layout(),
+                        ..Account::default()
+                    }
+                    .render()
+                }),
+            ),
+            ("error", Box::new(|| refused().render())),
+            (
+                "error",
+                Box::new(|| ErrorPage::new(layout(), "not_found").render()),
+            ),
+        ];
+        pages
+            .into_iter()
+            .map(|(name, page)| (name, page().unwrap()))
+            .collect()
+    }
+
+    /// The start tags of an element, each without its angle brackets.
+    fn tags<'a>(html: &'a str, element: &str) -> Vec<&'a str> {
+        let start = format!("<{element}");
+        html.match_indices(&start)
+            .map(|(at, _)| &html[at + 1..at + html[at..].find('>').unwrap()])
+            .filter(|tag| {
+                tag[element.len()..].starts_with([' ', '\n']) || tag.len() == element.len()
+            })
+            .collect()
+    }
+
+    /// The values of an attribute, in order.
+    fn values<'a>(html: &'a str, attribute: &str) -> Vec<&'a str> {
+        let start = format!(" {attribute}=\"");
+        html.split(&start)
+            .skip(1)
+            .map(|rest| &rest[..rest.find('"').unwrap()])
+            .collect()
+    }
+
+    /// What a person reads: the text of `<main>`, one line for each line of the template.
+    fn words_of(html: &str) -> String {
+        let main = html
+            .split_once("<main>")
+            .unwrap()
+            .1
+            .split_once("</main>")
+            .unwrap()
+            .0;
+        let mut text = String::new();
+        let mut inside = false;
+        for c in main.replace("</dt>", ": ").chars() {
+            match c {
+                '<' => inside = true,
+                '>' => inside = false,
+                c if !inside => text.push(c),
+                _ => {}
+            }
+        }
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn consent_reads_like_a_sentence() {
+        insta::assert_snapshot!(words_of(&consent().render().unwrap()), @r"
+        ChatGPT wants to
+        read your documents at docs.example.com
+        Published by chatgpt.com
+        A
+        Signed in as Alice
+        alice@example.com
+        Not you? Switch account
+        This will let the app
+        Read your documents
+        Search them.
+        Details
+        Access to: Cupcake documents docs.example.com
+        Returns you to: chatgpt.com
+        How long: Stays connected until you disconnect it
+        Allow
+        Deny
+        Website of the app, opens in a new tab
+        Privacy policy of the app, opens in a new tab
+        Terms of service of the app, opens in a new tab
+        ");
+    }
+
+    #[test]
+    fn step_up_shows_the_additions_and_folds_the_rest() {
+        let page = Consent {
+            wants: Some("change your documents".into()),
+            scopes: vec![scope("docs.write", "Change your documents", None)],
+            already: vec![read()],
+            stays_connected: false,
+            ..consent()
+        };
+        let html = page.render().unwrap();
+        let (new, folded) = html.split_once("<details").unwrap();
+        assert!(new.contains("docs.write") && !new.contains("docs.read"));
+        assert!(folded.contains("docs.read") && !folded.contains("docs.write"));
+        insta::assert_snapshot!(words_of(&html), @r"
+        ChatGPT also wants to
+        change your documents at docs.example.com
+        Published by chatgpt.com
+        A
+        Signed in as Alice
+        alice@example.com
+        Not you? Switch account
+        New: this will also let the app
+        Change your documents
+        Already allowed (1)
+        Read your documents
+        Search them.
+        Details
+        Access to: Cupcake documents docs.example.com
+        Returns you to: chatgpt.com
+        Allow
+        Deny
+        Website of the app, opens in a new tab
+        Privacy policy of the app, opens in a new tab
+        Terms of service of the app, opens in a new tab
+        ");
+    }
+
+    #[test]
+    fn a_client_that_lives_on_this_computer_comes_with_a_warning() {
+        let page = Consent {
+            app: App {
+                name: "Inspector".into(),
+                ..App::default()
+            },
+            redirect_host: "127.0.0.1".into(),
+            loopback: true,
+            ..consent()
+        };
+        insta::assert_snapshot!(words_of(&page.render().unwrap()), @r"
+        I
+        Inspector wants to
+        read your documents at docs.example.com
+        This app registered itself; its name is not verified.
+        This app runs on your own computer. Any program there could use this name, so continue only if you started it yourself a moment ago.
+        A
+        Signed in as Alice
+        alice@example.com
+        Not you? Switch account
+        This will let the app
+        Read your documents
+        Search them.
+        Details
+        Access to: Cupcake documents docs.example.com
+        Returns you to: This computer 127.0.0.1
+        How long: Stays connected until you disconnect it
+        Allow
+        Deny
+        ");
+    }
+
+    #[test]
+    fn sign_in_says_where_it_leads() {
+        let page = SignIn {
+            again: true,
+            error: Some(WRONG_PASSWORD),
+            ..sign_in()
+        };
+        insta::assert_snapshot!(words_of(&page.render().unwrap()), @r"
+        Sign in to continue to ChatGPT
+        The app belongs to chatgpt.com
+        Please sign in again to confirm it is you.
+        Wrong username or password.
+        Username
+        Password
+        Sign in
+        Cancel
+        Website of the app, opens in a new tab
+        Privacy policy of the app, opens in a new tab
+        Terms of service of the app, opens in a new tab
+        ");
+    }
+
+    #[test]
+    fn an_error_speaks_to_people_first() {
+        insta::assert_snapshot!(words_of(&refused().render().unwrap()), @r"
+        This request does not work
+        The app that sent you here made a request we cannot accept. Nothing was shared with it. Go back to the app and connect again; if that does not help, tell its developer.
+        Details for developers
+        `redirect_uri` must equal a registered value.
+        Error code: invalid_request
+        Setting to change: redirect_uris
+        Reference: 01JD
+        ");
+    }
+
+    #[test]
+    fn an_account_lists_what_is_connected() {
+        insta::assert_snapshot!(words_of(&account(app()).render().unwrap()), @r"
+        Your account
+        This is the sign-in service of Cupcake &#60;Accounts&#62;.
+        A
+        Signed in as Alice
+        alice@example.com
+        Sign out
+        Connected apps
+        ChatGPT
+        chatgpt.com · since 12 March 2026
+        Cupcake documents docs.example.com
+        Read your documents
+        Search them.
+        Disconnect ChatGPT
+        ");
+    }
+
+    #[test]
+    fn every_page_names_itself_and_has_one_heading() {
+        for (name, html) in every_page() {
+            assert!(
+                html.contains(&format!("<body data-page=\"{name}\">")),
+                "{name}"
+            );
+            assert!(
+                html.starts_with("<!doctype html>\n<html lang=\"en\">"),
+                "{name}"
+            );
+            assert_eq!(tags(&html, "h1").len(), 1, "{name}");
+            assert_eq!(tags(&html, "main").len(), 1, "{name}");
+            assert!(
+                html.contains("Cupcake &#60;Accounts&#62;</title>"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn machines_find_their_way() {
+        let has = |html: &str, ids: &[&str]| {
+            for id in ids {
+                assert_eq!(
+                    values(html, "id").iter().filter(|it| it == &id).count(),
+                    1,
+                    "{id}"
+                );
+            }
+        };
+        let error = SignIn {
+            error: Some(WRONG_PASSWORD),
+            ..sign_in()
+        };
+        let html = error.render().unwrap();
+        has(
+            &html,
+            &[
+                "username",
+                "password",
+                "login-submit",
+                "login-cancel",
+                "error",
+            ],
+        );
+        has(
+            &consent().render().unwrap(),
+            &[
+                "consent-allow",
+                "consent-deny",
+                "consent-switch",
+                "redirect-host",
+            ],
+        );
+        has(
+            &logout(None).render().unwrap(),
+            &["logout-confirm", "logout-cancel"],
+        );
+        has(
+            &refused().render().unwrap(),
+            &["error", "error-code", "error-setting", "error-reference"],
+        );
+        has(
+            &ErrorPage::new(layout(), "not_found").render().unwrap(),
+            &["error", "error-code"],
+        );
+        has(&form_post().render().unwrap(), &["continue"]);
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        for (name, html) in every_page() {
+            let mut ids = values(&html, "id");
+            let all = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), all, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
+        for (name, html) in every_page() {
+            let scripts = if name == "form-post" {
+                vec!["script nonce=\"n0nce\""]
+            } else {
+                vec![]
+            };
+            assert_eq!(tags(&html, "script"), scripts, "{name}");
+            assert!(
+                values(&html, "style").is_empty() && tags(&html, "style").is_empty(),
+                "{name}"
+            );
+            for event in ["onclick", "onload", "onerror", "onsubmit"] {
+                assert!(values(&html, event).is_empty(), "{name}");
+            }
+            for source in values(&html, "src") {
+                assert!(source.starts_with("data:image/"), "{name}: {source}");
+            }
+            let own = |link: &&str| link.starts_with("/tenant/") || link.starts_with("data:image/");
+            for link in tags(&html, "link") {
+                assert!(values(link, "href").iter().all(own), "{name}: {link}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_input_has_a_label() {
+        for (name, html) in every_page() {
+            let labelled = values(&html, "for");
+            for input in tags(&html, "input") {
+                let hidden = input.contains("type=\"hidden\"");
+                assert!(
+                    hidden || values(input, "id").iter().all(|id| labelled.contains(id)),
+                    "{name}: {input}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_of_ours_posts_below_the_base_with_its_csrf_token() {
+        for (name, html) in every_page()
+            .into_iter()
+            .filter(|(name, _)| *name != "form-post")
+        {
+            for form in html.split("<form").skip(1) {
+                let form = form.split("</form>").next().unwrap();
+                assert!(form.contains("method=\"post\" action=\"/tenant/"), "{name}");
+                assert!(form.contains("name=\"csrf\" value=\"c5rf\""), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hostile_name_is_escaped_and_isolated() {
+        for (name, html) in every_page() {
+            assert!(!html.contains("<script>"));
+            for (at, _) in html.match_indices("\u{202e}") {
+                let before = &html[..at];
+                assert!(before.rfind("<bdi") > before.rfind("</bdi>"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn links_and_logos_from_a_client_are_shown_only_if_harmless() {
+        let app = hostile();
+        assert_eq!(
+            app.links(),
+            [("Privacy policy", "https://evil.example/\"><script>")]
+        );
+        assert_eq!(app.logo(), None);
+        for (logo, shown) in [
+            ("/logos/a.png", true),
+            ("//evil.example/a", false),
+            ("/\\evil.example/a", false),
+            ("", false),
+        ] {
+            let app = App {
+                logo: Some(logo.into()),
+                ..App::default()
+            };
+            assert_eq!(app.logo().is_some(), shown, "{logo}");
+        }
+        for (name, html) in every_page() {
+            for link in tags(&html, "a").iter().filter(|link| link.contains("http")) {
+                assert!(link.contains("rel=\"noopener noreferrer\""), "{name}");
+            }
+        }
+        assert!(tags(&refused().render().unwrap(), "a").is_empty());
+    }
+
+    #[test]
+    fn an_invisible_name_is_replaced() {
+        let app = App {
+            name: "\u{200b}\u{3164} \u{202e}".into(),
+            ..App::default()
+        };
+        assert_eq!(
+            (app.shown(), app.initial().as_str()),
+            ("An app without a name", "?")
+        );
+        let app = App {
+            name: " \u{200b}zed ".into(),
+            ..App::default()
+        };
+        assert_eq!(app.initial(), "Z");
+    }
+
+    #[test]
+    fn the_response_travels_unaltered() {
+        let html = form_post().render().unwrap();
+        assert!(html.contains("action=\"https://client.example/cb?a=1&#38;b=2\""));
+        assert!(html.contains("name=\"state\" value=\"&#34;&#62;&#60;script&#62;\""));
+    }
+
+    #[test]
+    fn the_style_sheet_is_versioned_and_loads_nothing() {
+        let href = style_href("/tenant");
+        let version = href.strip_prefix("/tenant/assets/style.css?v=").unwrap();
+        assert!(version.len() == 16 && version.bytes().all(|b| b.is_ascii_hexdigit()));
+        assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
+    }
+
+    /// Relative luminance of `--name` in one colour scheme (WCAG 2.2).
+    fn luminance(scheme: &str, name: &str) -> f64 {
+        let start = format!("--{name}: #");
+        let at = scheme.find(&start).unwrap() + start.len();
+        let channel = |i: usize| {
+            let value = u8::from_str_radix(&scheme[at + i..at + i + 2], 16).unwrap();
+            let value = f64::from(value) / 255.0;
+            if value <= 0.04045 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        0.2126 * channel(0) + 0.7152 * channel(2) + 0.0722 * channel(4)
+    }
+
+    #[test]
+    fn both_colour_schemes_have_enough_contrast() {
+        let (light, dark) = STYLE
+            .split_once("@media (prefers-color-scheme: dark)")
+            .unwrap();
+        let text = [
+            "ink ground",
+            "ink card",
+            "ink soft",
+            "quiet card",
+            "quiet ground",
+            "accent card",
+            "accent soft",
+            "accent-strong card",
+            "on-accent accent",
+            "on-accent accent-strong",
+            "bad bad-soft",
+            "warn warn-soft",
+            "good good-soft",
+        ];
+        let shapes = [
+            "edge card",
+            "accent card",
+            "accent ground",
+            "warn-edge card",
+        ];
+        for scheme in [light, dark] {
+            for (pairs, least) in [(&text[..], 4.5), (&shapes[..], 3.0)] {
+                for pair in pairs {
+                    let (front, back) = pair.split_once(' ').unwrap();
+                    let (a, b) = (luminance(scheme, front), luminance(scheme, back));
+                    let ratio = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                    assert!(ratio >= least, "{pair}: {ratio:.2}");
+                }
+            }
+        }
+    }
 }
