@@ -1,0 +1,2 @@
+//! auth-server
+pub mod protocol;

@@ -1,0 +1,555 @@
+//! The authorization request (RFC 6749 §4.1.1, OIDC Core §3.1.2.1) and the one decision that follows it:
+//! [`next_step`]. Until a redirect URI has matched, an error is a page; afterwards it goes back to the client.
+
+use super::client::{Client, GrantType};
+use super::oxide;
+use super::params::Params;
+use super::pkce::Challenge;
+use super::redirect::{Redirect, ResponseMode};
+use super::refusal::{Code, Refusal, invalid_request};
+use super::resource::{self, Resource};
+use super::scope::{OPENID, Scope};
+
+/// Where an error of the authorization endpoint may go.
+#[derive(Clone, Debug)]
+pub enum AuthorizeError {
+    /// Client or redirect URI could not be trusted: shown to the user, never redirected (rule A-23).
+    Page(Refusal),
+    /// Sent to the client.
+    Redirect(Box<Redirect>, Refusal),
+}
+
+/// `prompt` values (OIDC Core §3.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// No page may be shown.
+    None,
+    /// Sign in again.
+    Login,
+    /// Ask for consent again.
+    Consent,
+    /// Let the user choose another account.
+    SelectAccount,
+}
+
+impl Prompt {
+    fn parse(text: Option<&str>) -> Result<Vec<Prompt>, Refusal> {
+        let mut prompts = Vec::new();
+        for word in text
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|word| !word.is_empty())
+        {
+            prompts.push(match word {
+                "none" => Prompt::None,
+                "login" => Prompt::Login,
+                "consent" => Prompt::Consent,
+                "select_account" => Prompt::SelectAccount,
+                _ => {
+                    return Err(invalid_request(
+                        "prompt must be none, login, consent or select_account",
+                    ));
+                }
+            });
+        }
+        if prompts.contains(&Prompt::None) && prompts.iter().any(|prompt| *prompt != Prompt::None) {
+            return Err(invalid_request(
+                "prompt=none excludes every other prompt (OIDC Core 3.1.2.1)",
+            ));
+        }
+        Ok(prompts)
+    }
+}
+
+/// An accepted authorization request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where the answer goes.
+    pub redirect: Redirect,
+    /// S256 challenge.
+    pub challenge: Option<Challenge>,
+    /// Requested scope, known tokens only, defaults filled in.
+    pub scope: Scope,
+    /// Requested resources in registered spelling.
+    pub resources: Vec<String>,
+    /// `nonce`
+    pub nonce: Option<String>,
+    /// `prompt`
+    pub prompts: Vec<Prompt>,
+    /// Seconds since the last sign-in.
+    pub max_age: Option<i64>,
+    /// `login_hint`, to prefill the form.
+    pub login_hint: Option<String>,
+}
+
+/// Reads and checks an authorization request for a client that is already known.
+pub fn accept(
+    params: &Params,
+    client: &Client,
+    registered: &[Resource],
+) -> Result<Request, AuthorizeError> {
+    let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode")) {
+        Ok(mode) => (mode, None),
+        Err(refusal) => (ResponseMode::Query, Some(refusal)),
+    };
+    let requested = params.once("redirect_uri").map_err(AuthorizeError::Page)?;
+    // A repeated state cannot be returned unmodified; the error then goes back without one.
+    let state = params.once("state").unwrap_or(None);
+    let redirect = Redirect::match_registered(&client.redirects, requested, mode, state)
+        .map_err(AuthorizeError::Page)?;
+    let refused = |refusal| AuthorizeError::Redirect(Box::new(redirect.clone()), refusal);
+    if let Some(refusal) = mode_error {
+        return Err(refused(refusal));
+    }
+    accept_rest(params, client, registered, &redirect).map_err(refused)
+}
+
+fn accept_rest(
+    params: &Params,
+    client: &Client,
+    registered: &[Resource],
+    redirect: &Redirect,
+) -> Result<Request, Refusal> {
+    params.refuse_repeats()?;
+    for (name, code) in [
+        ("request", Code::RequestNotSupported),
+        ("request_uri", Code::RequestUriNotSupported),
+        ("registration", Code::RegistrationNotSupported),
+    ] {
+        if params.get(name).is_some() {
+            return Err(Refusal::new(code, format!("{name} is not supported")));
+        }
+    }
+    match params.get("response_type") {
+        Some("code") => {}
+        None => return Err(invalid_request("response_type is missing")),
+        Some(_) => {
+            return Err(Refusal::new(
+                Code::UnsupportedResponseType,
+                "response_type must be code",
+            ));
+        }
+    }
+    if !client.may(GrantType::AuthorizationCode) {
+        return Err(Refusal::new(
+            Code::UnauthorizedClient,
+            "this client may not use the authorization code grant",
+        )
+        .setting("clients.grant_types"));
+    }
+    let challenge = Challenge::parse(
+        params.get("code_challenge"),
+        params.get("code_challenge_method"),
+    )?;
+    if challenge.is_none() && client.needs_pkce() {
+        return Err(invalid_request(
+            "code_challenge is missing: PKCE with S256 is required (OAuth 2.1 4.1.1)",
+        ));
+    }
+    let resources = resources(params, client, registered)?;
+    let scope = scope(params.get("scope"), &resources)?;
+    let scope = oxide::authorization(client, redirect, &scope, challenge.as_ref())?;
+    Ok(Request {
+        redirect: redirect.clone(),
+        challenge,
+        scope,
+        resources: resources
+            .into_iter()
+            .map(|resource| resource.id.clone())
+            .collect(),
+        nonce: bounded(params, "nonce", 1024)?,
+        prompts: Prompt::parse(params.get("prompt"))?,
+        max_age: max_age(params)?.or(client.metadata.default_max_age),
+        login_hint: bounded(params, "login_hint", 256)?,
+    })
+}
+
+/// The resources of a request, of the client's default, or the only one there is (rule A-27).
+fn resources<'a>(
+    params: &Params,
+    client: &Client,
+    registered: &'a [Resource],
+) -> Result<Vec<&'a Resource>, Refusal> {
+    let requested = params.resources();
+    if !requested.is_empty() {
+        return resource::find(registered, &requested);
+    }
+    if let Some(default) = &client.metadata.default_resource {
+        return resource::find(registered, &[default]);
+    }
+    Ok(match registered {
+        [only] => vec![only],
+        _ => vec![],
+    })
+}
+
+/// Known tokens of the request, or the defaults of its resources (rule A-29).
+fn scope(requested: Option<&str>, resources: &[&Resource]) -> Result<Scope, Refusal> {
+    let known = resources
+        .iter()
+        .fold(OPENID.into_iter().collect::<Scope>(), |known, resource| {
+            known.union(&resource.scope())
+        });
+    let scope = Scope::parse(requested.unwrap_or_default()).intersect(&known);
+    if !scope.is_empty() {
+        return Ok(scope);
+    }
+    let default = resources.iter().fold(Scope::default(), |scope, resource| {
+        scope.union(&resource.default_scope())
+    });
+    if default.is_empty() {
+        return Err(Refusal::new(
+            Code::InvalidScope,
+            "no scope of the request is known and the resource has no default scope",
+        )
+        .setting("resources.scopes.default"));
+    }
+    Ok(default)
+}
+
+fn bounded(params: &Params, name: &str, most: usize) -> Result<Option<String>, Refusal> {
+    match params.get(name) {
+        Some(text) if text.len() > most => Err(invalid_request(format!(
+            "{name} is longer than {most} bytes"
+        ))),
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+fn max_age(params: &Params) -> Result<Option<i64>, Refusal> {
+    params
+        .get("max_age")
+        .map(|text| {
+            text.parse()
+                .ok()
+                .filter(|age| *age >= 0)
+                .ok_or_else(|| invalid_request("max_age must be a number of seconds"))
+        })
+        .transpose()
+}
+
+/// A signed-in browser, as the decision needs it.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub subject: String,
+    /// Unix seconds.
+    pub auth_time: i64,
+    /// True when the sign-in happened for this very request.
+    pub for_this_request: bool,
+}
+
+/// What has to happen before a code may be issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Show the sign-in page; `again` when the user has a session that is not enough.
+    SignIn {
+        /// The user is known but must prove it once more.
+        again: bool,
+    },
+    /// Show the consent page.
+    Consent {
+        /// What is asked for now.
+        missing: Scope,
+        /// What the user allowed earlier.
+        earlier: Scope,
+    },
+    /// Everything is there.
+    Issue,
+    /// A page would be needed but `prompt=none` forbids it.
+    Refuse(Code),
+}
+
+/// The reasons to prompt, in order. `consented` is the scope that this user allowed this client for these
+/// resources; `hinted` is the subject of a valid `id_token_hint`.
+#[must_use]
+pub fn next_step(
+    request: &Request,
+    session: Option<&SignedIn>,
+    hinted: Option<&str>,
+    consented: Option<&Scope>,
+    now: i64,
+) -> Step {
+    let silent = request.prompts.contains(&Prompt::None);
+    let Some(session) = session else {
+        return if silent {
+            Step::Refuse(Code::LoginRequired)
+        } else {
+            Step::SignIn { again: false }
+        };
+    };
+    let asked_again = request.prompts.contains(&Prompt::Login)
+        || request.prompts.contains(&Prompt::SelectAccount);
+    let too_old = request
+        .max_age
+        .is_some_and(|age| now - session.auth_time > age);
+    let another = hinted.is_some_and(|subject| subject != session.subject);
+    if !session.for_this_request && (asked_again || too_old) || another {
+        return if silent {
+            Step::Refuse(Code::LoginRequired)
+        } else {
+            Step::SignIn { again: !another }
+        };
+    }
+    let earlier = consented.cloned().unwrap_or_default();
+    let missing = request.scope.minus(&earlier);
+    // A program on the user's device cannot prove that it is the client it names (RFC 8252 §8.6): always ask.
+    let ask = request.prompts.contains(&Prompt::Consent) || request.redirect.is_native();
+    if !missing.is_empty() || consented.is_none() || ask {
+        if silent {
+            return Step::Refuse(Code::ConsentRequired);
+        }
+        let missing = if missing.is_empty() {
+            request.scope.clone()
+        } else {
+            missing
+        };
+        return Step::Consent {
+            earlier: earlier.minus(&missing),
+            missing,
+        };
+    }
+    Step::Issue
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::client::{Metadata, Origin};
+    use crate::protocol::resource::ResourceScope;
+
+    const CHALLENGE: &str =
+        "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
+
+    fn client(redirects: &[&str]) -> Client {
+        let metadata = Metadata {
+            redirect_uris: redirects.iter().map(|&uri| uri.to_owned()).collect(),
+            token_endpoint_auth_method: Some("none".into()),
+            ..Metadata::default()
+        };
+        Client::accept(metadata, Origin::Static)
+            .unwrap()
+            .into_client("c".into(), Origin::Static, None)
+            .unwrap()
+    }
+
+    fn docs() -> Resource {
+        let scope = |name: &str, default| ResourceScope {
+            name: name.into(),
+            description: String::new(),
+            detail: None,
+            default,
+        };
+        Resource {
+            id: "https://docs.example/mcp".into(),
+            name: "Docs".into(),
+            aliases: vec![],
+            scopes: vec![scope("docs.read", true), scope("docs.write", false)],
+            access_lifetime: None,
+        }
+    }
+
+    fn request(query: &str) -> Result<Request, AuthorizeError> {
+        let query = format!("response_type=code&redirect_uri=https://c.example/cb&{query}");
+        accept(
+            &Params::from_form(query.as_bytes()).unwrap(),
+            &client(&["https://c.example/cb", "http://127.0.0.1/cb"]),
+            &[docs()],
+        )
+    }
+
+    fn refused(query: &str) -> Code {
+        match request(query) {
+            Err(AuthorizeError::Redirect(_, refusal)) => refusal.code,
+            Err(AuthorizeError::Page(refusal)) => panic!("a page: {}", refusal.description),
+            Ok(_) => panic!("accepted: {query}"),
+        }
+    }
+
+    #[test]
+    fn scopes_are_known_ones_or_the_defaults() {
+        assert_eq!(request(CHALLENGE).unwrap().scope.to_string(), "docs.read");
+        assert_eq!(
+            request(&format!("{CHALLENGE}&scope="))
+                .unwrap()
+                .scope
+                .to_string(),
+            "docs.read"
+        );
+        assert_eq!(
+            request(&format!("{CHALLENGE}&scope=docs.write+nonsense+openid"))
+                .unwrap()
+                .scope
+                .to_string(),
+            "docs.write openid"
+        );
+        assert_eq!(
+            request(CHALLENGE).unwrap().resources,
+            ["https://docs.example/mcp"]
+        );
+    }
+
+    #[test]
+    fn each_bad_parameter_is_refused_with_its_code() {
+        for (query, code) in [
+            ("", Code::InvalidRequest),
+            (
+                &format!("{CHALLENGE}&response_mode=fragment"),
+                Code::InvalidRequest,
+            ),
+            (
+                &format!("{CHALLENGE}&nonce=a&nonce=b"),
+                Code::InvalidRequest,
+            ),
+            (
+                &format!("{CHALLENGE}&state=a&state=b"),
+                Code::InvalidRequest,
+            ),
+            (
+                &format!("{CHALLENGE}&prompt=none+login"),
+                Code::InvalidRequest,
+            ),
+            (&format!("{CHALLENGE}&prompt=create"), Code::InvalidRequest),
+            (&format!("{CHALLENGE}&max_age=-1"), Code::InvalidRequest),
+            (&format!("{CHALLENGE}&request=x"), Code::RequestNotSupported),
+            (
+                &format!("{CHALLENGE}&request_uri=x"),
+                Code::RequestUriNotSupported,
+            ),
+            (
+                &format!("{CHALLENGE}&registration=x"),
+                Code::RegistrationNotSupported,
+            ),
+            (
+                &format!("{CHALLENGE}&resource=https://other.example"),
+                Code::InvalidTarget,
+            ),
+            (
+                &format!("{CHALLENGE}&resource=https://docs.example/mcp%23x"),
+                Code::InvalidTarget,
+            ),
+            (
+                "code_challenge=short&code_challenge_method=S256",
+                Code::InvalidRequest,
+            ),
+        ] {
+            assert_eq!(refused(query), code, "{query}");
+        }
+        let token = accept(
+            &Params::from_form(
+                format!("response_type=token&{CHALLENGE}&redirect_uri=https://c.example/cb")
+                    .as_bytes(),
+            )
+            .unwrap(),
+            &client(&["https://c.example/cb"]),
+            &[docs()],
+        );
+        assert!(
+            matches!(token, Err(AuthorizeError::Redirect(_, r)) if r.code == Code::UnsupportedResponseType)
+        );
+    }
+
+    #[test]
+    fn an_unregistered_or_repeated_redirect_uri_is_a_page() {
+        for query in [
+            "redirect_uri=https://evil.example/",
+            "redirect_uri=https://c.example/cb&redirect_uri=https://c.example/cb",
+            "",
+        ] {
+            let params =
+                Params::from_form(format!("response_type=code&{query}").as_bytes()).unwrap();
+            let client = client(&["https://c.example/cb", "https://c.example/other"]);
+            assert!(
+                matches!(
+                    accept(&params, &client, &[docs()]),
+                    Err(AuthorizeError::Page(_))
+                ),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_reasons_to_prompt() {
+        let session = |for_this_request| SignedIn {
+            subject: "u".into(),
+            auth_time: 100,
+            for_this_request,
+        };
+        let read = Scope::parse("docs.read");
+        let step = |query: &str,
+                    session: Option<SignedIn>,
+                    hinted: Option<&str>,
+                    consented: Option<&Scope>| {
+            next_step(
+                &request(&format!("{CHALLENGE}&{query}")).unwrap(),
+                session.as_ref(),
+                hinted,
+                consented,
+                200,
+            )
+        };
+        let consent = |missing: &str, earlier: &str| Step::Consent {
+            missing: Scope::parse(missing),
+            earlier: Scope::parse(earlier),
+        };
+        let old = || Some(session(false));
+        let new = || Some(session(true));
+        assert_eq!(step("", None, None, None), Step::SignIn { again: false });
+        assert_eq!(step("", old(), None, None), consent("docs.read", ""));
+        assert_eq!(step("", old(), None, Some(&read)), Step::Issue);
+        assert_eq!(
+            step("scope=docs.read+docs.write", old(), None, Some(&read)),
+            consent("docs.write", "docs.read")
+        );
+        assert_eq!(
+            step("prompt=login", old(), None, Some(&read)),
+            Step::SignIn { again: true }
+        );
+        assert_eq!(step("prompt=login", new(), None, Some(&read)), Step::Issue);
+        assert_eq!(
+            step("prompt=select_account", old(), None, Some(&read)),
+            Step::SignIn { again: true }
+        );
+        assert_eq!(
+            step("prompt=consent", old(), None, Some(&read)),
+            consent("docs.read", "")
+        );
+        assert_eq!(
+            step("max_age=99", old(), None, Some(&read)),
+            Step::SignIn { again: true }
+        );
+        assert_eq!(step("max_age=100", old(), None, Some(&read)), Step::Issue);
+        assert_eq!(step("max_age=0", new(), None, Some(&read)), Step::Issue);
+        assert_eq!(
+            step("", old(), Some("other"), Some(&read)),
+            Step::SignIn { again: false }
+        );
+        assert_eq!(step("", old(), Some("u"), Some(&read)), Step::Issue);
+        assert_eq!(
+            step("prompt=none", None, None, None),
+            Step::Refuse(Code::LoginRequired)
+        );
+        assert_eq!(
+            step("prompt=none", old(), Some("other"), Some(&read)),
+            Step::Refuse(Code::LoginRequired)
+        );
+        assert_eq!(
+            step("prompt=none", old(), None, None),
+            Step::Refuse(Code::ConsentRequired)
+        );
+        assert_eq!(step("prompt=none", old(), None, Some(&read)), Step::Issue);
+        let mut native = request(CHALLENGE).unwrap();
+        native.redirect = Redirect::match_registered(
+            &client(&["http://127.0.0.1/cb"]).redirects,
+            None,
+            ResponseMode::Query,
+            None,
+        )
+        .unwrap();
+        assert_eq!(
+            next_step(&native, old().as_ref(), None, Some(&read), 200),
+            consent("docs.read", "")
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Which claims stand in which token: access tokens (RFC 9068 §2.2), ID tokens (OIDC Core §2) and UserInfo (§5.4).
+
+use serde_json::{Map, Value, json};
+
+use super::grant::Grant;
+use super::jwt;
+use super::scope::Scope;
+
+/// What every access token of one answer has in common.
+pub struct AccessToken<'a> {
+    /// `iss`
+    pub issuer: &'a str,
+    /// `sub`
+    pub subject: &'a str,
+    /// `aud`: registered resources; the issuer itself for UserInfo.
+    pub audience: Vec<String>,
+    /// `client_id`
+    pub client_id: &'a str,
+    /// `scope`
+    pub scope: &'a Scope,
+    /// `jti`
+    pub jti: String,
+    /// `iat`, unix seconds.
+    pub now: i64,
+    /// Seconds until `exp`.
+    pub lifetime: i64,
+    /// The user's grant; absent for a machine.
+    pub grant: Option<&'a Grant>,
+}
+
+impl AccessToken<'_> {
+    /// The claims (RFC 9068 §2.2).
+    #[must_use]
+    pub fn claims(&self) -> Map<String, Value> {
+        let mut claims = Map::new();
+        claims.insert("iss".into(), json!(self.issuer));
+        claims.insert("sub".into(), json!(self.subject));
+        claims.insert("aud".into(), one_or_many(&self.audience));
+        claims.insert("client_id".into(), json!(self.client_id));
+        claims.insert("iat".into(), json!(self.now));
+        claims.insert("exp".into(), json!(self.now + self.lifetime));
+        claims.insert("jti".into(), json!(self.jti));
+        claims.insert("scope".into(), json!(self.scope));
+        if let Some(grant) = self.grant {
+            claims.insert("auth_time".into(), json!(grant.auth_time));
+            claims.insert("amr".into(), json!(grant.amr));
+            claims.insert("sid".into(), json!(grant.sid));
+        }
+        claims
+    }
+}
+
+/// A single audience is a string, for servers that compare strings.
+fn one_or_many(values: &[String]) -> Value {
+    match values {
+        [one] => json!(one),
+        many => json!(many),
+    }
+}
+
+/// The claims of an ID token (OIDC Core §2, §3.1.3.6). `user` gives the claims of the scopes only through UserInfo.
+#[must_use]
+pub fn id_token(
+    issuer: &str,
+    grant: &Grant,
+    access_token: &str,
+    nonce: Option<&str>,
+    now: i64,
+    lifetime: i64,
+) -> Map<String, Value> {
+    let mut claims = Map::new();
+    claims.insert("iss".into(), json!(issuer));
+    claims.insert("sub".into(), json!(grant.subject));
+    claims.insert("aud".into(), json!(grant.client_id));
+    claims.insert("iat".into(), json!(now));
+    claims.insert("exp".into(), json!(now + lifetime));
+    claims.insert("auth_time".into(), json!(grant.auth_time));
+    claims.insert("amr".into(), json!(grant.amr));
+    claims.insert("sid".into(), json!(grant.sid));
+    claims.insert("at_hash".into(), json!(jwt::at_hash(access_token)));
+    if let Some(nonce) = nonce {
+        claims.insert("nonce".into(), json!(nonce));
+    }
+    claims
+}
+
+/// The claims that each scope opens (OIDC Core §5.4).
+const BY_SCOPE: [(&str, &[&str]); 4] = [
+    (
+        "profile",
+        &[
+            "name",
+            "family_name",
+            "given_name",
+            "middle_name",
+            "nickname",
+            "preferred_username",
+            "profile",
+            "picture",
+            "website",
+            "gender",
+            "birthdate",
+            "zoneinfo",
+            "locale",
+            "updated_at",
+        ],
+    ),
+    ("email", &["email", "email_verified"]),
+    ("address", &["address"]),
+    ("phone", &["phone_number", "phone_number_verified"]),
+];
+
+/// Every claim that UserInfo can answer with.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    std::iter::once("sub").chain(
+        BY_SCOPE
+            .into_iter()
+            .flat_map(|(_, names)| names.iter().copied()),
+    )
+}
+
+/// The user's claims that `scope` opens (OIDC Core §5.3.2), with `sub`.
+#[must_use]
+pub fn userinfo(subject: &str, user: &Map<String, Value>, scope: &Scope) -> Map<String, Value> {
+    let mut claims = Map::new();
+    claims.insert("sub".into(), json!(subject));
+    for (token, names) in BY_SCOPE {
+        if scope.has(token) {
+            for name in names {
+                if let Some(value) = user.get(*name) {
+                    claims.insert((*name).to_owned(), value.clone());
+                }
+            }
+        }
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn userinfo_gives_only_what_the_scope_opens() {
+        let user = json!({"name": "Alice", "email": "a@example.com", "email_verified": true, "secret": 1, "sub": "other"});
+        let claims = userinfo(
+            "u",
+            user.as_object().unwrap(),
+            &Scope::parse("openid email"),
+        );
+        assert_eq!(
+            Value::Object(claims),
+            json!({"sub": "u", "email": "a@example.com", "email_verified": true})
+        );
+    }
+
+    #[test]
+    fn one_audience_is_a_string_and_several_are_a_list() {
+        assert_eq!(one_or_many(&["a".into()]), json!("a"));
+        assert_eq!(one_or_many(&["a".into(), "b".into()]), json!(["a", "b"]));
+    }
+}

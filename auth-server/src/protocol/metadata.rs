@@ -1,0 +1,111 @@
+//! The discovery document (RFC 8414, OIDC Discovery): one document at every URL, derived from what is switched on.
+
+use serde_json::{Value, json};
+
+use super::claims;
+use super::client::{GrantType, Method};
+use super::issuer::Issuer;
+use super::jwt::Alg;
+use super::resource::Resource;
+use super::scope::OPENID;
+
+/// What is switched on.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities {
+    /// Dynamic client registration.
+    pub registration: bool,
+    /// Client id metadata documents.
+    pub documents: bool,
+}
+
+/// The document.
+#[must_use]
+pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities) -> Value {
+    let algorithms: Vec<_> = Alg::ALL.iter().map(|alg| alg.as_str()).collect();
+    let methods: Vec<_> = Method::ALL
+        .iter()
+        .rev()
+        .map(|method| method.as_str())
+        .collect();
+    let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
+    let mut scopes: Vec<&str> = OPENID.to_vec();
+    for resource in resources {
+        for scope in &resource.scopes {
+            if !scopes.contains(&scope.name.as_str()) {
+                scopes.push(&scope.name);
+            }
+        }
+    }
+    let mut document = json!({
+        "issuer": issuer.as_str(),
+        "authorization_endpoint": issuer.url("/authorize"),
+        "token_endpoint": issuer.url("/token"),
+        "jwks_uri": issuer.url("/jwks.json"),
+        "userinfo_endpoint": issuer.url("/userinfo"),
+        "revocation_endpoint": issuer.url("/revoke"),
+        "introspection_endpoint": issuer.url("/introspect"),
+        "scopes_supported": scopes,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported": confidential,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "authorization_response_iss_parameter_supported": true,
+        "client_id_metadata_document_supported": on.documents,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": claims::names().collect::<Vec<_>>(),
+        "claims_parameter_supported": false,
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+    });
+    if on.registration {
+        document["registration_endpoint"] = json!(issuer.url("/register"));
+    }
+    if !resources.is_empty() {
+        document["protected_resources"] = json!(
+            resources
+                .iter()
+                .map(|resource| &resource.id)
+                .collect::<Vec<_>>()
+        );
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_advertises_only_what_is_on() {
+        let issuer = Issuer::parse("https://h/p").unwrap();
+        let on = document(
+            &issuer,
+            &[],
+            Capabilities {
+                registration: true,
+                documents: true,
+            },
+        );
+        assert_eq!(on["registration_endpoint"], "https://h/p/register");
+        assert_eq!(on["client_id_metadata_document_supported"], true);
+        let off = document(
+            &issuer,
+            &[],
+            Capabilities {
+                registration: false,
+                documents: false,
+            },
+        );
+        assert_eq!(off.get("registration_endpoint"), None);
+        assert_eq!(off["client_id_metadata_document_supported"], false);
+    }
+}

@@ -1,0 +1,33 @@
+//! What is allowed: the RFCs as types and rules. Pure and synchronous; `now` and fresh bytes are arguments.
+//!
+//! | source | file |
+//! |---|---|
+//! | RFC 6749 §3 parameters, §5.2 errors | [`params`], [`refusal`] |
+//! | RFC 6749 §3.1.2, RFC 8252 §7.3 redirects, OAuth 2.0 Form Post | [`redirect`] |
+//! | RFC 6749 §3.3 scope | [`scope`] |
+//! | RFC 7636 PKCE | [`pkce`] |
+//! | RFC 8707 resource indicators | [`resource`] |
+//! | RFC 7591 / 7592 metadata, client id metadata documents, OIDC Registration | [`client`] |
+//! | RFC 6749 §4.1, OIDC Core §3.1.2, RFC 9207 | [`authorize`] |
+//! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
+//! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
+//! | RFC 8414, OIDC Discovery | [`metadata`] |
+//! | OIDC Core §5.4 claims by scope | [`claims`] |
+
+pub mod authorize;
+pub mod claims;
+pub mod client;
+pub mod event;
+pub mod grant;
+pub mod issuer;
+pub mod jwt;
+pub mod metadata;
+pub mod oxide;
+pub mod params;
+pub mod pkce;
+pub mod redirect;
+pub mod refusal;
+pub mod resource;
+pub mod scope;
+pub mod secret;
+pub mod token;

@@ -1,0 +1,241 @@
+//! Resource indicators (RFC 8707): which API a token is for. Clients spell the same resource in several ways; the
+//! audience in a token is always the registered spelling.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::refusal::{Code, Refusal};
+use super::scope::Scope;
+
+/// One permission of a resource, in words for the consent page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceScope {
+    /// The scope token.
+    pub name: String,
+    /// What it allows, completing "… wants to": `read your documents`.
+    pub description: String,
+    /// A sentence more, where needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Granted when a request names no scope.
+    #[serde(default)]
+    pub default: bool,
+}
+
+/// A registered resource server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    /// The identifier as it stands in `aud`: the URL that users type.
+    pub id: String,
+    /// A name for people.
+    pub name: String,
+    /// Other spellings that clients send.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What can be allowed.
+    pub scopes: Vec<ResourceScope>,
+    /// Life of its access tokens in seconds, when it differs from the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_lifetime: Option<i64>,
+}
+
+impl Resource {
+    /// Checks what RFC 8707 §2 demands of an identifier, and that scopes are well formed.
+    pub fn check(&self) -> Result<(), String> {
+        for id in std::iter::once(&self.id).chain(&self.aliases) {
+            indicator(id).map_err(|refusal| refusal.description.into_owned())?;
+        }
+        for scope in &self.scopes {
+            if !super::scope::is_token(&scope.name) {
+                return Err(format!(
+                    "scope name `{}` has characters outside RFC 6749 3.3",
+                    scope.name
+                ));
+            }
+            if super::scope::OPENID.contains(&scope.name.as_str()) {
+                return Err(format!(
+                    "scope name `{}` belongs to OpenID Connect",
+                    scope.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every scope of the resource.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scopes
+            .iter()
+            .map(|scope| scope.name.as_str())
+            .collect()
+    }
+
+    /// The scopes granted when none is named.
+    #[must_use]
+    pub fn default_scope(&self) -> Scope {
+        self.scopes
+            .iter()
+            .filter(|scope| scope.default)
+            .map(|scope| scope.name.as_str())
+            .collect()
+    }
+
+    /// The host that people see.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let url = Url::parse(&self.id).ok();
+        match url
+            .as_ref()
+            .and_then(|url| url.host_str().map(|host| (host, url.port())))
+        {
+            Some((host, Some(port))) => format!("{host}:{port}"),
+            Some((host, None)) => host.to_owned(),
+            None => self.id.clone(),
+        }
+    }
+
+    fn answers_to(&self, requested: &Url) -> bool {
+        std::iter::once(&self.id)
+            .chain(&self.aliases)
+            .filter_map(|known| Url::parse(known).ok())
+            .any(|known| without_slash(&known) == without_slash(requested))
+    }
+}
+
+/// The parsed form has scheme and host in lower case; one final slash is of no account.
+fn without_slash(url: &Url) -> &str {
+    url.as_str().strip_suffix('/').unwrap_or(url.as_str())
+}
+
+fn indicator(text: &str) -> Result<Url, Refusal> {
+    let refuse = |why: &str| {
+        let shown: String = text.chars().take(200).collect();
+        Err(Refusal::new(
+            Code::InvalidTarget,
+            format!("resource {shown} {why} (RFC 8707 2)"),
+        ))
+    };
+    let Ok(url) = Url::parse(text) else {
+        return refuse("is not an absolute URI");
+    };
+    if url.fragment().is_some() {
+        return refuse("has a fragment");
+    }
+    Ok(url)
+}
+
+/// Finds the registered resources that a request names, without repeats. Unknown ones are `invalid_target`.
+pub fn find<'a>(
+    registered: &'a [Resource],
+    requested: &[&str],
+) -> Result<Vec<&'a Resource>, Refusal> {
+    let mut found: Vec<&Resource> = Vec::new();
+    for text in requested {
+        let url = indicator(text)?;
+        let Some(resource) = registered.iter().find(|resource| resource.answers_to(&url)) else {
+            let shown: String = text.chars().take(200).collect();
+            return Err(Refusal::new(
+                Code::InvalidTarget,
+                format!("resource {shown} is not registered here"),
+            )
+            .setting("resources"));
+        };
+        if !found.contains(&resource) {
+            found.push(resource);
+        }
+    }
+    Ok(found)
+}
+
+/// Narrows granted resources to the requested ones (RFC 8707 §2.2); none requested keeps all.
+pub fn narrow(
+    registered: &[Resource],
+    granted: &[String],
+    requested: &[&str],
+) -> Result<Vec<String>, Refusal> {
+    if requested.is_empty() {
+        return Ok(granted.to_vec());
+    }
+    let found = find(registered, requested)?;
+    match found
+        .iter()
+        .find(|resource| !granted.contains(&resource.id))
+    {
+        Some(resource) => Err(Refusal::new(
+            Code::InvalidTarget,
+            format!("resource {} was not part of the authorization", resource.id),
+        )),
+        None => Ok(found
+            .into_iter()
+            .map(|resource| resource.id.clone())
+            .collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn docs() -> Resource {
+        Resource {
+            id: "https://docs.example/mcp".into(),
+            name: "Documents".into(),
+            aliases: vec!["https://docs.example".into()],
+            scopes: vec![],
+            access_lifetime: None,
+        }
+    }
+
+    #[test]
+    fn every_spelling_finds_the_registered_form() {
+        for text in [
+            "https://docs.example/mcp",
+            "HTTPS://DOCS.example/mcp",
+            "https://docs.example/mcp/",
+            "https://docs.example",
+            "https://docs.example/",
+        ] {
+            assert_eq!(
+                find(&[docs()], &[text]).unwrap()[0].id,
+                "https://docs.example/mcp",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_relative_or_fragmented_resource_is_invalid_target() {
+        for text in [
+            "https://docs.example/other",
+            "https://docs.example/MCP",
+            "/mcp",
+            "https://docs.example/mcp#x",
+            "https://docs.example/mcp//",
+            "http://docs.example/mcp",
+        ] {
+            assert_eq!(
+                find(&[docs()], &[text]).unwrap_err().code,
+                Code::InvalidTarget,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn narrowing_never_widens() {
+        let granted = vec!["https://docs.example/mcp".to_owned()];
+        assert_eq!(narrow(&[docs()], &granted, &[]).unwrap(), granted);
+        assert_eq!(
+            narrow(&[docs()], &granted, &["https://docs.example/"]).unwrap(),
+            granted
+        );
+        assert_eq!(
+            narrow(&[docs()], &[], &["https://docs.example"])
+                .unwrap_err()
+                .code,
+            Code::InvalidTarget
+        );
+    }
+}

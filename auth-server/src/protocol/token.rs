@@ -1,0 +1,181 @@
+//! The token endpoint's request, one variant per grant, and its answer (RFC 6749 §4.1.3, §4.4.2, §5.1, §6).
+
+use serde::Serialize;
+
+use super::client::GrantType;
+use super::params::Params;
+use super::pkce;
+use super::refusal::{Code, Refusal};
+use super::scope::Scope;
+use super::secret::Secret;
+
+/// A token request, after client authentication.
+#[derive(Clone)]
+pub enum TokenRequest {
+    /// `grant_type=authorization_code`
+    Code(CodeRequest),
+    /// `grant_type=refresh_token`
+    Refresh(RefreshRequest),
+    /// `grant_type=client_credentials`
+    ClientCredentials(ClientCredentialsRequest),
+}
+
+/// RFC 6749 §4.1.3 with RFC 7636 §4.5.
+#[derive(Clone)]
+pub struct CodeRequest {
+    /// The code.
+    pub code: Secret,
+    /// Compared by exact text when sent; OAuth 2.1 sends none.
+    pub redirect_uri: Option<String>,
+    /// PKCE verifier, 43 to 128 characters.
+    pub verifier: Option<String>,
+    /// Resource indicators, at most what was authorized.
+    pub resources: Vec<String>,
+}
+
+/// RFC 6749 §6.
+#[derive(Clone)]
+pub struct RefreshRequest {
+    /// The refresh token.
+    pub token: Secret,
+    /// Narrower scope, if asked.
+    pub scope: Option<Scope>,
+    /// Resource indicators, at most what was authorized.
+    pub resources: Vec<String>,
+}
+
+/// RFC 6749 §4.4.2.
+#[derive(Clone)]
+pub struct ClientCredentialsRequest {
+    /// Asked scope.
+    pub scope: Option<Scope>,
+    /// Resource indicators.
+    pub resources: Vec<String>,
+}
+
+impl TokenRequest {
+    /// Reads the request; a repeated parameter or an unknown grant is refused.
+    pub fn parse(params: &Params) -> Result<TokenRequest, Refusal> {
+        params.refuse_repeats()?;
+        let text = params.need("grant_type")?;
+        let scope = params.get("scope").map(Scope::parse);
+        let resources: Vec<String> = params.resources().into_iter().map(str::to_owned).collect();
+        match GrantType::parse(text) {
+            Some(GrantType::AuthorizationCode) => {
+                let verifier = params.get("code_verifier");
+                verifier.map(pkce::check_verifier).transpose()?;
+                Ok(TokenRequest::Code(CodeRequest {
+                    code: Secret::presented(params.need("code")?),
+                    redirect_uri: params.get("redirect_uri").map(str::to_owned),
+                    verifier: verifier.map(str::to_owned),
+                    resources,
+                }))
+            }
+            Some(GrantType::RefreshToken) => Ok(TokenRequest::Refresh(RefreshRequest {
+                token: Secret::presented(params.need("refresh_token")?),
+                scope,
+                resources,
+            })),
+            Some(GrantType::ClientCredentials) => {
+                Ok(TokenRequest::ClientCredentials(ClientCredentialsRequest {
+                    scope,
+                    resources,
+                }))
+            }
+            None => Err(Refusal::new(
+                Code::UnsupportedGrantType,
+                "grant_type must be authorization_code, refresh_token or client_credentials",
+            )),
+        }
+    }
+
+    /// The grant that the client must be allowed to use.
+    #[must_use]
+    pub fn grant_type(&self) -> GrantType {
+        match self {
+            TokenRequest::Code(_) => GrantType::AuthorizationCode,
+            TokenRequest::Refresh(_) => GrantType::RefreshToken,
+            TokenRequest::ClientCredentials(_) => GrantType::ClientCredentials,
+        }
+    }
+}
+
+/// RFC 6749 §5.1 with `id_token` of OIDC Core §3.1.3.3. No `Debug`: it holds tokens in clear.
+#[derive(Clone, Serialize)]
+pub struct TokenResponse {
+    /// A JWT of type `at+jwt` (RFC 9068).
+    pub access_token: String,
+    /// Always `Bearer`.
+    pub token_type: &'static str,
+    /// Seconds.
+    pub expires_in: i64,
+    /// Granted scope.
+    pub scope: Scope,
+    /// Next refresh token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// For `openid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> Result<TokenRequest, Refusal> {
+        TokenRequest::parse(&Params::from_form(body.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn each_grant_names_what_is_missing() {
+        for (body, code, says) in [
+            ("", Code::InvalidRequest, "grant_type is missing"),
+            (
+                "grant_type=password",
+                Code::UnsupportedGrantType,
+                "grant_type must be",
+            ),
+            (
+                "grant_type=authorization_code",
+                Code::InvalidRequest,
+                "code is missing",
+            ),
+            (
+                "grant_type=authorization_code&code=a&code=b",
+                Code::InvalidRequest,
+                "code stands more than once",
+            ),
+            (
+                "grant_type=authorization_code&code=a&code_verifier=short",
+                Code::InvalidGrant,
+                "code_verifier must be",
+            ),
+            (
+                "grant_type=refresh_token",
+                Code::InvalidRequest,
+                "refresh_token is missing",
+            ),
+        ] {
+            let Err(refusal) = parse(body) else {
+                panic!("{body}")
+            };
+            assert_eq!(refusal.code, code, "{body}");
+            assert!(
+                refusal.description.starts_with(says),
+                "{}",
+                refusal.description
+            );
+        }
+    }
+
+    #[test]
+    fn several_resources_are_read_in_order() {
+        let Ok(TokenRequest::ClientCredentials(request)) =
+            parse("grant_type=client_credentials&resource=b&resource=a")
+        else {
+            panic!()
+        };
+        assert_eq!(request.resources, ["b", "a"]);
+    }
+}
