@@ -150,7 +150,11 @@ pub(crate) fn text(html: &str) -> String {
     while let Some(start) = rest.find('<') {
         words.push_str(&rest[..start]);
         words.push(' ');
-        rest = split_tag(&rest[start + 1..]).1;
+        let tag = &rest[start + 1..];
+        rest = match tag.strip_prefix("!--") {
+            Some(comment) => comment.split_once("-->").map_or("", |(_, after)| after),
+            None => split_tag(tag).1,
+        };
     }
     words.push_str(rest);
     decode(&words)

@@ -1,11 +1,19 @@
 //! Both programs on real sockets, driven by real clients and a real browser. `README.md` beside this file tells what is
 //! where and which test holds which rule of the protocol.
 
+mod app;
 mod browser;
+mod chromium;
+mod clients;
+mod conformance;
+mod flows;
 mod hosts;
 mod html;
 mod need;
 mod process;
+mod resource;
+mod rules;
+mod world;
 
 /// A client that follows no redirect and knows the one TLS implementation of this workspace.
 fn http_client() -> reqwest::Client {

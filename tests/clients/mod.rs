@@ -1,0 +1,240 @@
+//! Real MCP clients, each through the whole flow knowing nothing but the server's address: challenge, discovery,
+//! registration, sign-in, tokens, `search` and `fetch`, and a refresh after the access token has expired.
+//!
+//! The scripts talk in JSON lines. They print `{"open": URL}` when a browser is needed and read the URL of the answer;
+//! they print `{"before": tokens}` and read a line once those have expired; they end with `{"done": report}`.
+
+mod rmcp;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::browser::Browser;
+use crate::hosts::{Document, Hosts};
+use crate::need;
+use crate::world::{Setup, World};
+
+/// Where the clients say they listen. Nobody does: the harness hands them the answer.
+const REDIRECT_URI: &str = "http://127.0.0.1:43117/callback";
+/// The document of a client that identifies itself by one.
+const DOCUMENT_URL: &str = "https://assistant.example/oauth/client.json";
+const QUERY: &str = "chocolate orders";
+
+/// How the client makes itself known.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Registration,
+    Document,
+}
+
+/// A world whose access tokens live for seconds, and the host of the client's document.
+async fn world() -> Result<(World, Hosts)> {
+    let folder = tempfile::tempdir()?;
+    let hosts = Hosts::start(folder.path(), &["assistant.example"]).await?;
+    let document = json!({
+        "client_id": DOCUMENT_URL,
+        "client_name": "Assistant",
+        "redirect_uris": [REDIRECT_URI],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    });
+    hosts.put(DOCUMENT_URL, Document::json(&document));
+    let world = World::start(Setup {
+        access_lifetime: "5s",
+        hosts: Some(&hosts),
+        ..Setup::default()
+    })
+    .await?;
+    Ok((world, hosts))
+}
+
+/// Runs one script and judges what it reports.
+async fn run(program: &Path, script: &str, by: By, era: &str) -> Result<()> {
+    let (world, _hosts) = world().await?;
+    let settings = json!({
+        "resource": world.resource,
+        "redirect_uri": REDIRECT_URI,
+        "client_metadata_url": (by == By::Document).then_some(DOCUMENT_URL),
+        "name": script,
+        "era": era,
+        "query": QUERY,
+    });
+    let report = tokio::time::timeout(
+        Duration::from_secs(90),
+        converse(program, script, &settings, &world),
+    )
+    .await??;
+    report.judge(by)?;
+    let modern = report.done["protocol"] == "2026-07-28";
+    ensure!(
+        modern == (era == "auto"),
+        "with {era:?} the client settled on {}",
+        report.done["protocol"]
+    );
+    Ok(())
+}
+
+async fn converse(program: &Path, script: &str, settings: &Value, world: &World) -> Result<Report> {
+    let mut child = Command::new(program)
+        .arg(need::root().join("tests/clients").join(script))
+        .arg(settings.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut input = child.stdin.take().context("no standard input")?;
+    let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
+    let mut report = Report::default();
+    while let Some(line) = lines.next_line().await? {
+        let mut message: Value =
+            serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
+        let reply = if let Some(url) = message["open"].as_str() {
+            report.opened += 1;
+            Browser::new()
+                .authorize(url, &world.user)
+                .await?
+                .to_string()
+        } else if let Some(token) = message["before"]["access_token"].as_str() {
+            world.expired(token).await?;
+            report.before = message["before"].take();
+            "again".to_owned()
+        } else {
+            report.done = message["done"].take();
+            return Ok(report);
+        };
+        input.write_all(format!("{reply}\n").as_bytes()).await?;
+    }
+    bail!("{script} ended early with {}", child.wait().await?)
+}
+
+/// What a client got.
+#[derive(Default)]
+struct Report {
+    /// How often a browser was needed.
+    opened: usize,
+    before: Value,
+    done: Value,
+}
+
+impl Report {
+    fn judge(&self, by: By) -> Result<()> {
+        let done = &self.done;
+        ensure!(
+            self.opened == 1,
+            "the user had to sign in {} times",
+            self.opened
+        );
+        let tools = done["tools"].as_array().context("no tools")?;
+        ensure!(
+            tools.contains(&json!("search")) && tools.contains(&json!("fetch")),
+            "tools are {tools:?}"
+        );
+        let first = &done["found"]["results"][0];
+        ensure!(
+            ["id", "title", "url"]
+                .iter()
+                .all(|member| first[*member].is_string()),
+            "search found {first}"
+        );
+        ensure!(
+            done["fetched"]["id"] == first["id"],
+            "fetched {} instead of {first}",
+            done["fetched"]
+        );
+        ensure!(
+            done["fetched"]["text"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "fetched no text"
+        );
+        ensure!(
+            done["again"] == done["found"],
+            "found something else after the refresh: {}",
+            done["again"]
+        );
+        for token in ["access_token", "refresh_token"] {
+            ensure!(
+                done[token].is_string() && done[token] != self.before[token],
+                "{token} is still the old one"
+            );
+        }
+        let document = done["client_id"] == DOCUMENT_URL;
+        ensure!(
+            document == (by == By::Document),
+            "identified as {}",
+            done["client_id"]
+        );
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdk_registers_and_stays_signed_in() -> Result<()> {
+    let Some(python) = need::python() else {
+        return Ok(());
+    };
+    run(&python, "sdk.py", By::Registration, "auto").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdk_brings_its_document_and_stays_signed_in() -> Result<()> {
+    let Some(python) = need::python() else {
+        return Ok(());
+    };
+    run(&python, "sdk.py", By::Document, "auto").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdk_works_with_the_initialize_handshake() -> Result<()> {
+    let Some(python) = need::python() else {
+        return Ok(());
+    };
+    run(&python, "sdk.py", By::Registration, "legacy").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_typescript_sdk_registers_and_stays_signed_in() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    run(&node, "sdk1.mjs", By::Registration, "legacy").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_typescript_sdk_brings_its_document_and_stays_signed_in() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    run(&node, "sdk1.mjs", By::Document, "legacy").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_typescript_sdk_registers_and_stays_signed_in() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    run(&node, "sdk2.mjs", By::Registration, "auto").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_typescript_sdk_brings_its_document_and_stays_signed_in() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    run(&node, "sdk2.mjs", By::Document, "auto").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_typescript_sdk_works_with_the_initialize_handshake() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    run(&node, "sdk2.mjs", By::Registration, "legacy").await
+}

@@ -1,0 +1,80 @@
+//! Both programs as processes: where they live, how they end.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::browser::Browser;
+use crate::world::{Setup, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_programs_end_cleanly_on_interrupt() -> Result<()> {
+    let world = World::start(Setup::default()).await?;
+    let codes = world.interrupt().await?;
+    ensure!(codes == [Some(0), Some(0)], "exit codes {codes:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_with_a_path_works_from_discovery_to_search() -> Result<()> {
+    let world = World::start(Setup {
+        path: "/realms/bakery",
+        ..Setup::default()
+    })
+    .await?;
+    let origin = world.issuer.trim_end_matches("/realms/bakery");
+    let http = crate::http_client();
+    for url in [
+        format!("{origin}/.well-known/oauth-authorization-server/realms/bakery"),
+        format!("{origin}/.well-known/openid-configuration/realms/bakery"),
+        format!("{origin}/realms/bakery/.well-known/openid-configuration"),
+    ] {
+        let response = http.get(&url).send().await?;
+        ensure!(
+            response.headers()["content-type"] == "application/json",
+            "{url}: {:?}",
+            response.headers()
+        );
+        let document: Value = serde_json::from_str(&response.text().await?)?;
+        ensure!(document == world.metadata, "{url} differs: {document}");
+    }
+    let metadata = json!({
+        "client_name": "Pathfinder",
+        "redirect_uris": ["http://127.0.0.1:43122/callback"],
+        "token_endpoint_auth_method": "none",
+    });
+    let app = App::register(&world, &metadata).await?;
+    let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
+    let token = app.redeem(&code, &verifier).await?.get("access_token")?;
+    let found = app
+        .call(&token, "search", &json!({"query": "chocolate"}))
+        .await?;
+    let results = found.body["result"]["structuredContent"]["results"]
+        .as_array()
+        .context("no results")?;
+    ensure!(!results.is_empty(), "nothing found");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_well_known_is_a_json_404() -> Result<()> {
+    let world = World::start(Setup::default()).await?;
+    let origins = [
+        world.issuer.as_str(),
+        world.resource.trim_end_matches("/mcp"),
+    ];
+    for origin in origins {
+        let response = crate::http_client()
+            .get(format!("{origin}/.well-known/no-such-thing"))
+            .send()
+            .await?;
+        ensure!(response.status() == 404, "{origin}: {}", response.status());
+        let kind = response
+            .headers()
+            .get("content-type")
+            .context("no content type")?
+            .to_str()?;
+        ensure!(kind.starts_with("application/json"), "{origin}: {kind}");
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Flows of the authorization server over real sockets.
+
+mod crash;
+mod lifecycle;
+mod pages;
+mod races;
+mod registrations;
