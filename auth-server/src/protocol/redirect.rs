@@ -64,7 +64,9 @@ impl RegisteredUri {
             ("https", Some(_)) => {}
             ("http", Some(host)) if is_loopback(&host) => {}
             ("http", _) => {
-                return refuse("http is only allowed for localhost, 127.0.0.1 and [::1]; use https");
+                return refuse(
+                    "http is only allowed for localhost, 127.0.0.1 and [::1]; use https",
+                );
             }
             ("https", None) => return refuse("has no host"),
             (scheme, _) if REFUSED_SCHEMES.contains(&scheme) => {
@@ -84,15 +86,14 @@ impl RegisteredUri {
         &self.text
     }
 
-    /// What a person should read: the host (with port), or the scheme of an app.
+    /// What a person should read: the host, with its port unless it is loopback; or the scheme of an app (`cursor:`).
     #[must_use]
     pub fn host(&self) -> String {
-        match self.url.host_str() {
-            Some(host) if matches!(self.url.scheme(), "http" | "https") => self
-                .url
-                .port()
-                .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-            _ => format!("{}: (an app on your device)", self.url.scheme()),
+        let port = self.url.port().filter(|_| !self.is_loopback());
+        match (self.url.scheme(), self.url.host_str(), port) {
+            ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
+            ("http" | "https", Some(host), None) => host.to_owned(),
+            (scheme, ..) => format!("{scheme}:"),
         }
     }
 

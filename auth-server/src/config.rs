@@ -1,0 +1,576 @@
+//! What was written ([`Raw`]) becomes what it means ([`Config`]). Every default lives here. The sources, later ones
+//! winning: defaults, the TOML file, environment variables (`AUTH_SERVER_STORE__URL` is `store.url`).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::protocol::client::{Client, Metadata, Origin};
+use crate::protocol::issuer::Issuer;
+use crate::protocol::resource::Resource;
+use crate::protocol::secret::{Digest, Secret};
+use crate::store::Location;
+
+mod raw;
+
+pub use raw::{EXAMPLE, Span};
+use raw::{Raw, RawClient, RawUser};
+
+/// A mistake in the configuration: which key, where, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+/// The effective configuration of one server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the service, on every page.
+    pub name: String,
+    /// Issuer identifier.
+    pub issuer: Issuer,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// Where the data lives.
+    pub store: Location,
+    /// File of the master key.
+    pub master_key_file: PathBuf,
+    /// Seconds after which a signing key is replaced.
+    pub key_rotation: i64,
+    /// Lifetimes, in seconds.
+    pub tokens: Tokens,
+    /// Browser sessions.
+    pub sessions: Sessions,
+    /// Limits of sign-in.
+    pub sign_in: SignIn,
+    /// How clients become known.
+    pub registration: Registration,
+    /// Limits and exceptions of outbound requests.
+    pub outbound: Outbound,
+    /// Resources of the file.
+    pub resources: Vec<Resource>,
+    /// Clients of the file, by id.
+    pub clients: BTreeMap<String, Client>,
+    /// Users of the file.
+    pub users: Vec<StaticUser>,
+}
+
+/// Lifetimes of codes and tokens, in seconds.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "named as in the file")]
+pub struct Tokens {
+    pub access: i64,
+    pub id: i64,
+    pub code: i64,
+    /// Without use.
+    pub refresh_idle: i64,
+    /// Absolute end of a grant.
+    pub refresh: i64,
+}
+
+/// Lifetimes of a browser session, in seconds.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "named as in the file")]
+pub struct Sessions {
+    pub lifetime: i64,
+    pub idle: i64,
+}
+
+/// How many wrong passwords count before an attempt is refused.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "named as in the file")]
+pub struct SignIn {
+    pub attempts_per_account: i64,
+    pub attempts_per_address: i64,
+    /// Seconds after which failures are forgotten.
+    pub window: i64,
+}
+
+/// How clients that nobody added become known.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// RFC 7591.
+    pub dynamic: bool,
+    /// Client id metadata documents.
+    pub documents: bool,
+    /// Hosts or exact client ids that are accepted; empty accepts all.
+    pub allow: Vec<String>,
+    /// Hosts or exact client ids that are refused; goes before `allow`.
+    pub deny: Vec<String>,
+    /// Registrations of one address in an hour.
+    pub per_address: i64,
+    /// Registrations in an hour.
+    pub per_hour: i64,
+    /// Registrations that are kept at once.
+    pub most: i64,
+    /// Seconds after which a registration without any grant is forgotten.
+    pub unused: i64,
+    /// A folder of documents that stand in for, or add to, the built-in catalogue.
+    pub catalogue: Option<PathBuf>,
+}
+
+/// Outbound requests.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {
+    /// Additional root certificates, PEM.
+    pub extra_ca: Option<Vec<u8>>,
+    /// Host names that are reached at a fixed address; for development, with a loopback issuer only.
+    pub hosts: BTreeMap<String, SocketAddr>,
+    /// True when loopback addresses may be reached: with a loopback issuer only.
+    pub loopback: bool,
+}
+
+/// A user of the file.
+#[derive(Clone, Debug)]
+pub struct StaticUser {
+    /// What is typed.
+    pub username: String,
+    /// How the password is known.
+    pub password: Password,
+    /// OpenID Connect claims.
+    pub claims: Map<String, Value>,
+}
+
+/// A password of the configuration.
+#[derive(Clone)]
+pub enum Password {
+    /// PHC string.
+    Hash(String),
+    /// In clear, from a file; hashed at start.
+    Clear(String),
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Config {
+    /// Reads a file and the environment. Relative paths are relative to the file's folder.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Config, ConfigError> {
+        let (text, base) = match file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
+                (text, path.parent().unwrap_or(Path::new("")).to_owned())
+            }
+            None => (String::new(), PathBuf::new()),
+        };
+        let at = |error: ConfigError| match file {
+            Some(path) => ConfigError(format!("{}: {error}", path.display())),
+            None => error,
+        };
+        Config::from_raw(Raw::read(&text, env).map_err(at)?, &base).map_err(at)
+    }
+
+    /// Reads TOML text. Relative paths are relative to `base`.
+    pub fn from_toml(text: &str, base: &Path) -> Result<Config, ConfigError> {
+        Config::from_raw(Raw::read(text, std::iter::empty())?, base)
+    }
+
+    fn from_raw(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
+        let issuer =
+            Issuer::parse(&raw.issuer).map_err(|why| ConfigError(format!("issuer: {why}")))?;
+        let tokens = Tokens {
+            access: raw
+                .tokens
+                .access_lifetime
+                .between("tokens.access_lifetime", 1, 86_400)?,
+            id: raw
+                .tokens
+                .id_token_lifetime
+                .between("tokens.id_token_lifetime", 1, 86_400)?,
+            code: raw
+                .tokens
+                .code_lifetime
+                .between("tokens.code_lifetime", 1, 60)?,
+            refresh_idle: raw.tokens.refresh_idle_lifetime.between(
+                "tokens.refresh_idle_lifetime",
+                1,
+                315_360_000,
+            )?,
+            refresh: raw.tokens.refresh_lifetime.between(
+                "tokens.refresh_lifetime",
+                1,
+                315_360_000,
+            )?,
+        };
+        let extra_ca = raw
+            .outbound
+            .extra_ca_file
+            .map(|file| read_file("outbound.extra_ca_file", &base.join(file)))
+            .transpose()?;
+        if !raw.outbound.hosts.is_empty() && !issuer.is_loopback() {
+            return Err(ConfigError(
+                "outbound.hosts is for development: it needs an issuer on localhost".into(),
+            ));
+        }
+        let resources = resources(raw.resources)?;
+        Ok(Config {
+            name: raw.name,
+            listen: raw.listen,
+            trusted_proxies: raw.trusted_proxies,
+            store: location(&raw.store.url, base)?,
+            master_key_file: base.join(raw.keys.master_key_file),
+            key_rotation: raw
+                .keys
+                .rotation
+                .between("keys.rotation", 3600, 315_360_000)?,
+            tokens,
+            sessions: Sessions {
+                lifetime: raw
+                    .sessions
+                    .lifetime
+                    .between("sessions.lifetime", 60, 315_360_000)?,
+                idle: raw
+                    .sessions
+                    .idle
+                    .between("sessions.idle", 60, 315_360_000)?,
+            },
+            sign_in: SignIn {
+                attempts_per_account: positive(
+                    "sign_in.attempts_per_account",
+                    raw.sign_in.attempts_per_account,
+                )?,
+                attempts_per_address: positive(
+                    "sign_in.attempts_per_address",
+                    raw.sign_in.attempts_per_address,
+                )?,
+                window: raw.sign_in.window.between("sign_in.window", 1, 86_400)?,
+            },
+            registration: Registration {
+                dynamic: raw.registration.dynamic,
+                documents: raw.registration.documents,
+                allow: raw.registration.allow,
+                deny: raw.registration.deny,
+                per_address: positive(
+                    "registration.per_address_and_hour",
+                    raw.registration.per_address_and_hour,
+                )?,
+                per_hour: positive("registration.per_hour", raw.registration.per_hour)?,
+                most: positive("registration.most", raw.registration.most)?,
+                unused: raw.registration.forget_unused_after.between(
+                    "registration.forget_unused_after",
+                    60,
+                    315_360_000,
+                )?,
+                catalogue: raw.registration.catalogue.map(|folder| base.join(folder)),
+            },
+            outbound: Outbound {
+                extra_ca,
+                hosts: raw.outbound.hosts,
+                loopback: issuer.is_loopback(),
+            },
+            clients: clients(raw.clients, &resources, base)?,
+            users: users(raw.users, base)?,
+            resources,
+            issuer,
+        })
+    }
+}
+
+fn positive(key: &str, value: i64) -> Result<i64, ConfigError> {
+    if value > 0 {
+        Ok(value)
+    } else {
+        Err(ConfigError(format!("{key}: must be greater than 0")))
+    }
+}
+
+fn read_file(key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|e| ConfigError(format!("{key}: {}: {e}", path.display())))
+}
+
+/// One line of a secret file, without the line break.
+fn read_secret(key: &str, path: &Path) -> Result<String, ConfigError> {
+    let text = String::from_utf8(read_file(key, path)?)
+        .map_err(|_| ConfigError(format!("{key}: {} is not text", path.display())))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() || secret.contains('\n') {
+        return Err(ConfigError(format!(
+            "{key}: {} must hold one line",
+            path.display()
+        )));
+    }
+    Ok(secret.to_owned())
+}
+
+fn location(url: &str, base: &Path) -> Result<Location, ConfigError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Location::Postgres(url.to_owned()));
+    }
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(Location::Sqlite(
+            base.join(path.strip_prefix("//").unwrap_or(path)),
+        )),
+        _ => Err(ConfigError(format!(
+            "store.url: `{url}` must be sqlite:FILE or postgres://USER@HOST/DATABASE"
+        ))),
+    }
+}
+
+fn resources(raw: Vec<raw::RawResource>) -> Result<Vec<Resource>, ConfigError> {
+    let mut resources: Vec<Resource> = Vec::new();
+    for raw in raw {
+        let access_lifetime = raw
+            .access_lifetime
+            .map(|span| span.between("resources.access_lifetime", 1, 86_400))
+            .transpose()?;
+        let resource = Resource {
+            name: raw.name.unwrap_or_else(|| raw.id.clone()),
+            id: raw.id,
+            aliases: raw.aliases,
+            scopes: raw.scopes,
+            access_lifetime,
+        };
+        resource
+            .check()
+            .map_err(|why| ConfigError(format!("resources: {why}")))?;
+        if resources.iter().any(|other| other.id == resource.id) {
+            return Err(ConfigError(format!(
+                "resources: `{}` stands twice",
+                resource.id
+            )));
+        }
+        resources.push(resource);
+    }
+    Ok(resources)
+}
+
+fn clients(
+    raw: Vec<RawClient>,
+    resources: &[Resource],
+    base: &Path,
+) -> Result<BTreeMap<String, Client>, ConfigError> {
+    let mut clients = BTreeMap::new();
+    for RawClient {
+        id,
+        secret_file,
+        secret_digest,
+        metadata,
+    } in raw
+    {
+        let refuse = |why: String| ConfigError(format!("clients `{id}`: {why}"));
+        if id.starts_with("https://") || id.is_empty() {
+            return Err(refuse("an id that starts with https:// is a client id metadata document; choose a plain word".into()));
+        }
+        let metadata: Metadata = metadata
+            .try_into()
+            .map_err(|e: toml::de::Error| refuse(e.message().to_owned()))?;
+        if let Some(default) = &metadata.default_resource
+            && !resources.iter().any(|resource| resource.id == *default)
+        {
+            return Err(refuse(format!(
+                "default_resource `{default}` is not among the resources"
+            )));
+        }
+        let secret = match (secret_file, secret_digest) {
+            (Some(_), Some(_)) => {
+                return Err(refuse(
+                    "secret_file and secret_digest exclude each other".into(),
+                ));
+            }
+            (Some(file), None) => {
+                let secret =
+                    read_secret("secret_file", &base.join(file)).map_err(|e| refuse(e.0))?;
+                if secret.len() < 32 {
+                    return Err(refuse("the secret must have at least 32 characters".into()));
+                }
+                Some(Secret::presented(&secret).digest())
+            }
+            (None, digest) => digest.map(Digest::stored),
+        };
+        let client = Client::accept(metadata, Origin::Static)
+            .and_then(|accepted| accepted.into_client(id.clone(), Origin::Static, secret))
+            .map_err(|refusal| refuse(refusal.description.into_owned()))?;
+        if clients.insert(id.clone(), client).is_some() {
+            return Err(refuse("stands twice".into()));
+        }
+    }
+    Ok(clients)
+}
+
+fn users(raw: Vec<RawUser>, base: &Path) -> Result<Vec<StaticUser>, ConfigError> {
+    let mut users: Vec<StaticUser> = Vec::new();
+    for RawUser {
+        username,
+        password_hash,
+        password_file,
+        claims,
+    } in raw
+    {
+        let refuse = |why: &str| ConfigError(format!("users `{username}`: {why}"));
+        let password = match (password_hash, password_file) {
+            (Some(hash), None) => {
+                crate::credential::password::check_hash(&hash).map_err(|why| refuse(&why))?;
+                Password::Hash(hash)
+            }
+            (None, Some(file)) => Password::Clear(
+                read_secret("password_file", &base.join(file)).map_err(|e| refuse(&e.0))?,
+            ),
+            _ => return Err(refuse("needs either password_hash or password_file")),
+        };
+        let claims: Value = claims
+            .try_into()
+            .map_err(|e: toml::de::Error| refuse(e.message()))?;
+        let username = normal_username(&username).ok_or_else(|| {
+            refuse(
+                "a user name has 1 to 200 characters without spaces around or control characters",
+            )
+        })?;
+        if users.iter().any(|user| user.username == username) {
+            return Err(refuse("stands twice"));
+        }
+        users.push(StaticUser {
+            username,
+            password,
+            claims: claims.as_object().cloned().unwrap_or_default(),
+        });
+    }
+    Ok(users)
+}
+
+/// User names are compared in lower case.
+#[must_use]
+pub fn normal_username(text: &str) -> Option<String> {
+    let good = !text.is_empty()
+        && text.chars().count() <= 200
+        && text.trim() == text
+        && !text.chars().any(char::is_control);
+    good.then(|| text.to_lowercase())
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Seconds(i64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => Ok(Span(seconds)),
+            Written::Text(text) => Span::parse(&text).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::from_toml(text, Path::new("/base"))
+    }
+
+    fn refused(text: &str) -> String {
+        read(text).unwrap_err().0
+    }
+
+    #[test]
+    fn the_smallest_file_gets_every_default() {
+        let config = read("issuer = \"https://auth.example.com\"").unwrap();
+        assert_eq!(config.tokens.access, 900);
+        assert_eq!(config.store, Location::Sqlite("/base/data/auth.db".into()));
+        assert_eq!(config.master_key_file, Path::new("/base/keys/master.key"));
+        assert!(
+            config.registration.dynamic
+                && config.registration.documents
+                && !config.outbound.loopback
+        );
+    }
+
+    #[test]
+    fn the_example_is_a_valid_configuration() {
+        let config = read(EXAMPLE).unwrap();
+        assert_eq!(config.issuer.as_str(), "https://auth.example.com");
+        assert_eq!(config.resources[0].default_scope().to_string(), "docs.read");
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        assert!(
+            refused("isuer = \"https://h\"")
+                .contains("`isuer` is not a setting; did you mean `issuer`?")
+        );
+        assert!(
+            refused("issuer = \"https://h\"\n[tokens]\naccess_lifetme = 5")
+                .contains("did you mean `access_lifetime`?")
+        );
+    }
+
+    #[test]
+    fn bad_values_name_the_key_and_the_rule() {
+        for (text, says) in [
+            (
+                "issuer = \"http://h.example\"",
+                "issuer: `http://h.example` must start with https://",
+            ),
+            ("", "issuer"),
+            (
+                "issuer = \"https://h\"\n[tokens]\ncode_lifetime = \"2m\"",
+                "tokens.code_lifetime: must be between 1s and 60s",
+            ),
+            (
+                "issuer = \"https://h\"\n[tokens]\naccess_lifetime = \"soon\"",
+                "a time is a number with s, m, h or d",
+            ),
+            (
+                "issuer = \"https://h\"\n[store]\nurl = \"mysql://x\"",
+                "store.url: `mysql://x` must be sqlite:FILE",
+            ),
+            (
+                "issuer = \"https://h\"\n[outbound.hosts]\n\"a.example\" = \"127.0.0.1:1\"",
+                "outbound.hosts is for development",
+            ),
+            (
+                "issuer = \"https://h\"\n[[clients]]\nid = \"c\"\nredirect_uris = [\"http://x.example\"]",
+                "clients `c`: redirect_uri http://x.example",
+            ),
+            (
+                "issuer = \"https://h\"\n[[users]]\nusername = \"a\"",
+                "users `a`: needs either",
+            ),
+            (
+                "issuer = \"https://h\"\n[[resources]]\nid = \"/mcp\"\nscopes = []",
+                "resources: resource /mcp is not an absolute URI",
+            ),
+        ] {
+            assert!(refused(text).contains(says), "{text}: {}", refused(text));
+        }
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let env = [
+            ("AUTH_SERVER_TOKENS__ACCESS_LIFETIME", "5m"),
+            ("AUTH_SERVER_ISSUER", "https://env"),
+            ("PATH", "/bin"),
+        ];
+        let env = env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Config::from_raw(
+            Raw::read("issuer = \"https://file\"", env).unwrap(),
+            Path::new(""),
+        )
+        .unwrap();
+        assert_eq!(
+            (config.issuer.as_str(), config.tokens.access),
+            ("https://env", 300)
+        );
+        let wrong = [("AUTH_SERVER_ISUER".to_owned(), "x".to_owned())];
+        assert!(
+            Raw::read("", wrong.into_iter())
+                .unwrap_err()
+                .0
+                .contains("did you mean `issuer`?")
+        );
+    }
+}

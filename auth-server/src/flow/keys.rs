@@ -1,0 +1,223 @@
+//! The signing keys: made at first start, published before they sign, kept until the last token they signed has
+//! expired (rule A-50). They live sealed in the store, so every node follows a rotation within seconds.
+
+use std::sync::{Arc, RwLock};
+
+use serde_json::{Value, json};
+
+use super::{Error, Result, Server};
+use crate::protocol::event::{Event, Kind};
+use crate::protocol::jwt::{self, Alg, PrivateKey, SigningKey};
+use crate::store::StoredKey;
+
+/// How long a key is published before it signs, in seconds: longer than [`JWKS_MAX_AGE`], for caches in between.
+pub const PUBLISHED_AHEAD: i64 = 900;
+/// `Cache-Control: max-age` of the key set, in seconds.
+pub const JWKS_MAX_AGE: i64 = 300;
+/// How long a key outlives the last token it signed, in seconds: the leeway of verifiers.
+const LEEWAY: i64 = 60;
+/// The algorithms that we sign with.
+const SIGNING: [Alg; 2] = [Alg::Es256, Alg::Rs256];
+
+/// The published keys with their signers.
+pub struct KeyRing {
+    master: [u8; 32],
+    keys: RwLock<Arc<Vec<RingKey>>>,
+}
+
+/// One published key.
+#[derive(Clone)]
+pub struct RingKey {
+    /// The key with its cached signer and verifier.
+    pub key: Arc<SigningKey>,
+    /// Unix seconds.
+    pub signs_from: i64,
+    /// Unix seconds.
+    pub retires_at: Option<i64>,
+}
+
+impl KeyRing {
+    pub(super) fn new(master: [u8; 32]) -> KeyRing {
+        KeyRing {
+            master,
+            keys: RwLock::new(Arc::new(Vec::new())),
+        }
+    }
+
+    /// Every published key, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Arc<Vec<RingKey>> {
+        self.keys
+            .read()
+            .map_or_else(|_| Arc::new(Vec::new()), |keys| Arc::clone(&keys))
+    }
+
+    /// The key that signs now with this algorithm.
+    pub fn signer(&self, alg: Alg, now: i64) -> Result<Arc<SigningKey>> {
+        let keys = self.all();
+        let newest = keys
+            .iter()
+            .rev()
+            .find(|ring| ring.key.alg == alg && ring.signs_from <= now);
+        newest
+            .map(|ring| Arc::clone(&ring.key))
+            .ok_or_else(|| Error::Internal(anyhow::anyhow!("no {} key signs now", alg.as_str())))
+    }
+
+    /// The claims of a token of ours with header `typ`, whatever its lifetime.
+    #[must_use]
+    pub fn verify(&self, token: &str, typ: &str) -> Option<serde_json::Map<String, Value>> {
+        let kid = jwt::kid_of(token)?;
+        let keys = self.all();
+        let ring = keys.iter().find(|ring| ring.key.kid == kid)?;
+        ring.key.verify(token, typ).ok()
+    }
+
+    /// The JWK set (RFC 7517 §5).
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        json!({"keys": self.all().iter().map(|ring| &ring.key.jwk).collect::<Vec<_>>()})
+    }
+
+    fn load(&self, stored: &[StoredKey]) -> Result<()> {
+        let known = self.all();
+        let mut ring = Vec::with_capacity(stored.len());
+        for row in stored {
+            let key = match known.iter().find(|known| known.key.kid == row.kid) {
+                Some(known) => Arc::clone(&known.key),
+                None => Arc::new(self.unseal(row)?),
+            };
+            ring.push(RingKey {
+                key,
+                signs_from: row.signs_from,
+                retires_at: row.retires_at,
+            });
+        }
+        if let Ok(mut keys) = self.keys.write() {
+            *keys = Arc::new(ring);
+        }
+        Ok(())
+    }
+
+    fn unseal(&self, row: &StoredKey) -> Result<SigningKey> {
+        let alg = Alg::parse(&row.alg).ok_or(crate::store::Error::Malformed("key"))?;
+        let pem = jwt::unseal(&self.master, &row.sealed).map_err(|e| {
+            anyhow::anyhow!(
+                "key {}: {e}; keys.master_key_file must be the file it was sealed with",
+                row.kid
+            )
+        })?;
+        Ok(PrivateKey::from_pem(alg, &pem)?.into_signing_key()?)
+    }
+}
+
+/// Reads the keys of the store, so that this node signs and publishes what the others do.
+pub async fn refresh(server: &Server) -> Result<()> {
+    let stored = server.store.keys(server.now()).await?;
+    server.keys.load(&stored)
+}
+
+/// Makes the first keys, or fails when the master key does not open the ones there are.
+pub async fn ensure(server: &Server) -> Result<()> {
+    refresh(server).await?;
+    let now = server.now();
+    let mut made = false;
+    for alg in SIGNING {
+        if server.keys.signer(alg, now).is_err() {
+            add(server, alg, now).await?;
+            made = true;
+        }
+    }
+    if made { refresh(server).await } else { Ok(()) }
+}
+
+/// Replaces the keys that have signed for the configured time.
+pub async fn rotate_when_due(server: &Server) -> Result<()> {
+    let now = server.now();
+    let keys = server.keys.all();
+    for alg in SIGNING {
+        let newest = keys
+            .iter()
+            .filter(|ring| ring.key.alg == alg)
+            .map(|ring| ring.signs_from)
+            .max();
+        if newest.is_some_and(|signs_from| {
+            signs_from <= now && now - signs_from >= server.config.key_rotation
+        }) {
+            add(server, alg, now + PUBLISHED_AHEAD).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Publishes new keys now; they sign after [`PUBLISHED_AHEAD`] seconds, or at once when `at_once` is set because the
+/// old ones may be known to others.
+pub async fn rotate(server: &Server, at_once: bool) -> Result<()> {
+    let from = server.now() + if at_once { 0 } else { PUBLISHED_AHEAD };
+    for alg in SIGNING {
+        add(server, alg, from).await?;
+    }
+    refresh(server).await
+}
+
+async fn add(server: &Server, alg: Alg, signs_from: i64) -> Result<()> {
+    let private = make(server, alg).await?;
+    let now = server.now();
+    let row = StoredKey {
+        kid: private.kid.clone(),
+        alg: alg.as_str().to_owned(),
+        sealed: jwt::seal(&server.keys.master, private.pem())?,
+        created_at: now,
+        signs_from,
+        retires_at: None,
+    };
+    let retires_at = signs_from + longest_token(server) + LEEWAY;
+    let (id, event) = server.event(Event::done(
+        Kind::Key,
+        format!("{} {} signs from {signs_from}", row.alg, row.kid),
+    ));
+    server
+        .store
+        .write(move |tx| {
+            let (row, id, event) = (row.clone(), id.clone(), event.clone());
+            Box::pin(async move {
+                if tx.insert_key(&row).await? {
+                    tx.retire_keys_before(&row.alg, row.signs_from, retires_at)
+                        .await?;
+                    tx.record(&id, &event, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+async fn make(server: &Server, alg: Alg) -> Result<PrivateKey> {
+    if alg == Alg::Rs256 {
+        let made = tokio::task::spawn_blocking(PrivateKey::rs256)
+            .await
+            .map_err(anyhow::Error::from)?;
+        return Ok(made?);
+    }
+    // Fewer than one in 2^32 strings of 32 bytes is no P-256 key; try again then.
+    let mut last = None;
+    for _ in 0..4 {
+        match PrivateKey::es256(server.effects.fresh()) {
+            Ok(key) => return Ok(key),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(anyhow::anyhow!("no P-256 key could be made: {last:?}").into())
+}
+
+fn longest_token(server: &Server) -> i64 {
+    let tokens = &server.config.tokens;
+    let of_resources = server
+        .resources()
+        .iter()
+        .filter_map(|resource| resource.access_lifetime)
+        .max()
+        .unwrap_or(0);
+    tokens.access.max(tokens.id).max(of_resources)
+}

@@ -1,0 +1,163 @@
+//! What happens: one file per use case. Each flow reads top to bottom as load, decide (pure), write, event, commit.
+
+pub mod account;
+pub mod authorize;
+pub mod client_auth;
+pub mod client_credentials;
+pub mod client_keys;
+pub mod clients;
+pub mod code;
+pub mod consent;
+pub mod document;
+pub mod introspect;
+pub mod issue;
+pub mod keys;
+pub mod passwords;
+pub mod refresh;
+pub mod register;
+pub mod revoke;
+pub mod session;
+pub mod sign_in;
+pub mod start;
+pub mod tick;
+pub mod token;
+pub mod userinfo;
+
+use std::sync::{Arc, RwLock};
+
+use crate::config::Config;
+use crate::effects::Effects;
+use crate::outbound::Outbound;
+use crate::protocol::event::Event;
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::resource::Resource;
+use crate::protocol::secret::{DerivationKey, identifier};
+use crate::store::{self, Store};
+
+/// Why a flow did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller's doing; it is told why.
+    #[error("{}: {}", .0.code.as_str(), .0.description)]
+    Refused(Box<Refusal>),
+    /// Ours; the caller learns nothing, the log everything.
+    #[error("{0:#}")]
+    Internal(anyhow::Error),
+}
+
+/// The answer of every flow.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Refused(Box::new(refusal))
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        match error {
+            store::Error::Busy => Refusal::new(
+                Code::TemporarilyUnavailable,
+                "the server is busy; try again",
+            )
+            .retry_after(1)
+            .because("the queue of writes is full")
+            .into(),
+            error => Error::Internal(error.into()),
+        }
+    }
+}
+
+impl From<crate::protocol::jwt::Invalid> for Error {
+    fn from(error: crate::protocol::jwt::Invalid) -> Error {
+        Error::Internal(anyhow::anyhow!("signing failed: {error}"))
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Error {
+        Error::Internal(error)
+    }
+}
+
+/// One running server: everything that flows share. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+/// The parts of a [`Server`].
+pub struct Inner {
+    /// What was configured.
+    pub config: Config,
+    /// What is remembered.
+    pub store: Store,
+    /// Clock and randomness.
+    pub effects: Effects,
+    /// Signing keys.
+    pub keys: keys::KeyRing,
+    /// The key from which CSRF tokens and refresh successors are derived.
+    pub derivation: DerivationKey,
+    /// The one HTTP client.
+    pub outbound: Outbound,
+    /// Password work, limited.
+    pub passwords: passwords::Passwords,
+    /// Key sets of clients, as they were fetched.
+    pub client_keys: client_keys::Cache,
+    resources: RwLock<Arc<Vec<Resource>>>,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Inner {
+    /// Unix seconds.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.effects.now()
+    }
+
+    /// A fresh identifier with a prefix.
+    #[must_use]
+    pub fn fresh_id(&self, prefix: &str) -> String {
+        identifier(prefix, self.effects.fresh())
+    }
+
+    /// Every registered resource: those of the file, then those of the store (at most seconds old).
+    #[must_use]
+    pub fn resources(&self) -> Arc<Vec<Resource>> {
+        self.resources
+            .read()
+            .map_or_else(|_| Arc::new(Vec::new()), |resources| Arc::clone(&resources))
+    }
+
+    fn set_resources(&self, stored: Vec<Resource>) {
+        let mut all = self.config.resources.clone();
+        for resource in stored {
+            if !all.iter().any(|known| known.id == resource.id) {
+                all.push(resource);
+            }
+        }
+        if let Ok(mut resources) = self.resources.write() {
+            *resources = Arc::new(all);
+        }
+    }
+
+    /// An event with its fresh row id; it is logged here and written by the caller's transaction.
+    #[must_use]
+    pub fn event(&self, event: Event) -> (String, Event) {
+        tracing::info!(
+            target: "audit",
+            kind = event.kind.as_str(),
+            outcome = ?event.outcome,
+            subject = event.subject.as_deref(),
+            client_id = event.client_id.as_deref(),
+            address = event.address.as_deref(),
+            detail = %event.detail,
+        );
+        (self.fresh_id("ev_"), event)
+    }
+}

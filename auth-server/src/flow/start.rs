@@ -1,0 +1,148 @@
+//! Bringing a server up: master key, store, signing keys, and the users of the configuration.
+
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{Inner, Server, client_keys, keys, passwords, tick};
+use crate::config::{Config, Password};
+use crate::credential::password;
+use crate::effects::Effects;
+use crate::outbound::Outbound;
+use crate::protocol::secret::DerivationKey;
+use crate::store::{Access, Store, User};
+
+impl Server {
+    /// Opens everything that the configuration names. On the first start the master key and the signing keys are made.
+    pub async fn start(config: Config, effects: Effects, access: Access) -> anyhow::Result<Server> {
+        let store = open_store(&config, access).await?;
+        let master = master_key(&config.master_key_file, &effects)?;
+        let server = Server(Arc::new(Inner {
+            keys: keys::KeyRing::new(master),
+            derivation: DerivationKey::from_master(&master),
+            outbound: Outbound::new(&config.outbound)
+                .map_err(anyhow::Error::msg)
+                .context("outbound")?,
+            passwords: passwords::Passwords::new(),
+            client_keys: client_keys::Cache::default(),
+            resources: RwLock::new(Arc::new(config.resources.clone())),
+            config,
+            store,
+            effects,
+        }));
+        keys::ensure(&server).await?;
+        if access == Access::Serve {
+            static_users(&server).await?;
+        }
+        tick::refresh(&server).await?;
+        Ok(server)
+    }
+}
+
+/// Opens the store, making its folder when it is missing.
+pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store> {
+    if let crate::store::Location::Sqlite(path) = &config.store
+        && let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("store.url: cannot make the folder {}", folder.display()))?;
+    }
+    Store::open(&config.store, access)
+        .await
+        .context("store.url: the database cannot be opened")
+}
+
+/// Reads the master key, or makes it, readable by its owner alone.
+fn master_key(path: &Path, effects: &Effects) -> anyhow::Result<[u8; 32]> {
+    let name = || format!("keys.master_key_file: {}", path.display());
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let bytes = URL_SAFE_NO_PAD
+                .decode(text.trim())
+                .ok()
+                .and_then(|bytes| bytes.try_into().ok());
+            bytes.ok_or_else(|| {
+                anyhow::anyhow!(
+                    "{}: must hold 32 bytes in base64url (43 characters)",
+                    name()
+                )
+            })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key: [u8; 32] = effects.fresh();
+            write_private(path, &URL_SAFE_NO_PAD.encode(key)).with_context(name)?;
+            tracing::info!(file = %path.display(), "a new master key was made; back it up together with the database");
+            Ok(key)
+        }
+        Err(error) => Err(error).with_context(name),
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// Brings the users of the configuration into the store; those who left the file are disabled.
+async fn static_users(server: &Server) -> anyhow::Result<()> {
+    let mut users = Vec::new();
+    for user in &server.config.users {
+        let hash = match &user.password {
+            Password::Hash(hash) => hash.clone(),
+            Password::Clear(clear) => {
+                let known = server
+                    .store
+                    .user_by_name(&user.username)
+                    .await?
+                    .and_then(|known| known.password_hash);
+                match known {
+                    // The stored hash stays as long as it fits, so that a start does not hash anew.
+                    Some(hash) if password::verify(clear, Some(&hash)) => hash,
+                    _ => {
+                        password::hash(clear, server.effects.fresh()).map_err(anyhow::Error::msg)?
+                    }
+                }
+            }
+        };
+        users.push(User {
+            id: server.fresh_id("us_"),
+            username: user.username.clone(),
+            password_hash: Some(hash),
+            claims: user.claims.clone(),
+            disabled_at: None,
+        });
+    }
+    let now = server.now();
+    let names: Vec<String> = users.iter().map(|user| user.username.clone()).collect();
+    server
+        .store
+        .write(move |tx| {
+            let (users, names) = (users.clone(), names.clone());
+            Box::pin(async move {
+                for user in &users {
+                    tx.upsert_static_user(user, now).await?;
+                }
+                tx.disable_static_users_except(&names, now).await
+            })
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Clients that were registered or added at run time. Those of the configuration file live in memory, those of a
+//! client id metadata document in [`super::documents`].
+
+use super::{Error, Store, Tx, from_json, read, to_json, write};
+use crate::protocol::client::{Client, Metadata, Origin};
+use crate::protocol::secret::Digest;
+
+/// A client row.
+#[derive(Clone, Debug)]
+pub struct StoredClient {
+    /// `client_id`
+    pub id: String,
+    /// Operator or dynamic.
+    pub origin: Origin,
+    /// Accepted metadata.
+    pub metadata: Metadata,
+    /// Digest of the metadata, by which a repeated registration is recognised.
+    pub fingerprint: String,
+    /// Digest of the client secret.
+    pub secret_digest: Option<String>,
+    /// Digest of the registration access token; absent when the registration cannot be managed.
+    pub registration_digest: Option<String>,
+    /// Digest of the address that registered it.
+    pub address: Option<String>,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+impl StoredClient {
+    /// The client as the protocol sees it.
+    pub fn client(&self) -> Result<Client, Error> {
+        Client::accept(self.metadata.clone(), self.origin)
+            .and_then(|accepted| {
+                accepted.into_client(
+                    self.id.clone(),
+                    self.origin,
+                    self.secret_digest.clone().map(Digest::stored),
+                )
+            })
+            .map_err(|_| Error::Malformed("client"))
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    origin: String,
+    metadata: String,
+    fingerprint: String,
+    secret_digest: Option<String>,
+    registration_digest: Option<String>,
+    address: Option<String>,
+    created_at: i64,
+}
+
+impl TryFrom<Row> for StoredClient {
+    type Error = Error;
+    fn try_from(row: Row) -> Result<StoredClient, Error> {
+        Ok(StoredClient {
+            origin: Origin::parse(&row.origin).ok_or(Error::Malformed("client"))?,
+            metadata: from_json("client", &row.metadata)?,
+            id: row.id,
+            fingerprint: row.fingerprint,
+            secret_digest: row.secret_digest,
+            registration_digest: row.registration_digest,
+            address: row.address,
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl Store {
+    /// The enabled client with this id.
+    pub async fn client(&self, id: &str) -> Result<Option<StoredClient>, Error> {
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+                           FROM clients WHERE id = $1 AND disabled_at IS NULL";
+        let row: Option<Row> =
+            read!(self, pool => sqlx::query_as(SQL).bind(id).fetch_optional(pool).await?);
+        row.map(StoredClient::try_from).transpose()
+    }
+
+    /// A public dynamic client that was registered with the same metadata.
+    pub async fn twin(&self, fingerprint: &str) -> Result<Option<StoredClient>, Error> {
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+                           FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL AND disabled_at IS NULL \
+                           ORDER BY created_at LIMIT 1";
+        let row: Option<Row> =
+            read!(self, pool => sqlx::query_as(SQL).bind(fingerprint).fetch_optional(pool).await?);
+        row.map(StoredClient::try_from).transpose()
+    }
+
+    /// At most `limit` clients by id, after `after`.
+    pub async fn clients(&self, after: &str, limit: i64) -> Result<Vec<StoredClient>, Error> {
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+                           FROM clients WHERE id > $1 AND disabled_at IS NULL ORDER BY id LIMIT $2";
+        let rows: Vec<Row> =
+            read!(self, pool => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(pool).await?);
+        rows.into_iter().map(StoredClient::try_from).collect()
+    }
+
+    /// How many dynamic clients registered since `since`: from this address, from anywhere, and how many there are.
+    pub async fn registrations(&self, address: &str, since: i64) -> Result<(i64, i64, i64), Error> {
+        const SQL: &str = "SELECT \
+            (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $2 AND address = $1), \
+            (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $2), \
+            (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic')";
+        Ok(
+            read!(self, pool => sqlx::query_as(SQL).bind(address).bind(since).fetch_one(pool).await?),
+        )
+    }
+}
+
+impl Tx {
+    /// Adds a client; false when the id is taken.
+    pub async fn insert_client(&mut self, client: &StoredClient) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+        write!(self, c => sqlx::query(SQL)
+            .bind(&client.id).bind(client.origin.as_str()).bind(to_json(&client.metadata)).bind(&client.fingerprint)
+            .bind(client.secret_digest.as_deref()).bind(client.registration_digest.as_deref()).bind(client.address.as_deref())
+            .bind(client.created_at)
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Replaces a client's metadata and secret (RFC 7592 §2.2); false when it is gone.
+    pub async fn update_client(&mut self, client: &StoredClient) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE clients SET metadata = $2, fingerprint = $3, secret_digest = $4, registration_digest = $5 \
+                           WHERE id = $1 AND disabled_at IS NULL";
+        write!(self, c => sqlx::query(SQL)
+            .bind(&client.id).bind(to_json(&client.metadata)).bind(&client.fingerprint)
+            .bind(client.secret_digest.as_deref()).bind(client.registration_digest.as_deref())
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Closes the management of a registration that several installations share now.
+    pub async fn close_registration(&mut self, id: &str) -> Result<(), sqlx::Error> {
+        const SQL: &str = "UPDATE clients SET registration_digest = NULL WHERE id = $1";
+        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|_| ()))
+    }
+
+    /// Deletes a client with everything that it was granted (RFC 7592 §2.3); false when there is none.
+    pub async fn delete_client(&mut self, id: &str) -> Result<bool, sqlx::Error> {
+        const GRANTS: &str = "DELETE FROM grants WHERE client_id = $1";
+        const CONSENTS: &str = "DELETE FROM consents WHERE client_id = $1";
+        const SQL: &str = "DELETE FROM clients WHERE id = $1";
+        write!(self, c => sqlx::query(GRANTS).bind(id).execute(c).await.map(|_| ()))?;
+        write!(self, c => sqlx::query(CONSENTS).bind(id).execute(c).await.map(|_| ()))?;
+        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+}

@@ -1,0 +1,84 @@
+//! Authorization codes: facts that never change, and one transition from unused to used.
+
+use super::{Error, Store, Tx, from_json, read, to_json, write};
+use crate::protocol::grant::{CodeRow, Grant};
+
+/// What came of redeeming a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// It was claimed by this request, and only by this one.
+    Fresh,
+    /// Another request was first: the family is revoked.
+    Replayed,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    grant_facts: String,
+    redirect_uri: String,
+    challenge: Option<String>,
+    expires_at: i64,
+    used_at: Option<i64>,
+}
+
+impl Store {
+    /// The code behind a digest.
+    pub async fn code(&self, digest: &str) -> Result<Option<CodeRow>, Error> {
+        const SQL: &str = "SELECT grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
+        let row: Option<Row> =
+            read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?);
+        row.map(|row| {
+            Ok(CodeRow {
+                grant: from_json("code", &row.grant_facts)?,
+                redirect_uri: row.redirect_uri,
+                challenge: row.challenge,
+                expires_at: row.expires_at,
+                used_at: row.used_at,
+            })
+        })
+        .transpose()
+    }
+}
+
+impl Tx {
+    /// Keeps a new code.
+    pub async fn insert_code(&mut self, digest: &str, row: &CodeRow) -> Result<(), sqlx::Error> {
+        const SQL: &str = "INSERT INTO codes (digest, grant_facts, redirect_uri, challenge, expires_at) VALUES ($1, $2, $3, $4, $5)";
+        write!(self, c => sqlx::query(SQL)
+            .bind(digest).bind(to_json(&row.grant)).bind(&row.redirect_uri).bind(row.challenge.as_deref()).bind(row.expires_at)
+            .execute(c).await.map(|_| ()))
+    }
+
+    /// Claims the code; when another request was first, its family is revoked in the same transaction.
+    pub async fn redeem_code(
+        &mut self,
+        digest: &str,
+        grant_id: &str,
+        now: i64,
+    ) -> Result<Redeemed, sqlx::Error> {
+        const CLAIM: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
+        let claimed = write!(self, c => sqlx::query(CLAIM).bind(digest).bind(now).execute(c).await?.rows_affected())
+            == 1;
+        if claimed {
+            return Ok(Redeemed::Fresh);
+        }
+        self.revoke_grant(grant_id, now).await?;
+        Ok(Redeemed::Replayed)
+    }
+
+    /// Keeps the grant that a redeemed code stood for.
+    pub async fn insert_grant(&mut self, grant: &Grant, now: i64) -> Result<(), sqlx::Error> {
+        const SQL: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        write!(self, c => sqlx::query(SQL)
+            .bind(&grant.id).bind(&grant.subject).bind(&grant.client_id).bind(grant.scope.to_string()).bind(to_json(&grant.resources))
+            .bind(grant.auth_time).bind(to_json(&grant.amr)).bind(&grant.sid).bind(grant.nonce.as_deref()).bind(now).bind(grant.expires_at)
+            .execute(c).await.map(|_| ()))
+    }
+
+    /// Revokes a grant with everything that came from it.
+    pub async fn revoke_grant(&mut self, id: &str, now: i64) -> Result<(), sqlx::Error> {
+        const SQL: &str = "UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+        write!(self, c => sqlx::query(SQL).bind(id).bind(now).execute(c).await.map(|_| ()))
+    }
+}

@@ -1,0 +1,118 @@
+//! What a user allowed a client, remembered per user, exact client id and set of resources.
+
+use super::{Error, Store, Tx, from_json, read, resource_key, write};
+use crate::protocol::scope::Scope;
+
+/// A remembered consent, to be written.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    /// Used when there is none yet.
+    pub id: String,
+    /// Who allowed.
+    pub user_id: String,
+    /// Which client.
+    pub client_id: String,
+    /// For which resources.
+    pub resources: Vec<String>,
+    /// Everything that is allowed now.
+    pub scope: Scope,
+    /// [`crate::protocol::client::Client::fingerprint`] at that time.
+    pub fingerprint: String,
+}
+
+/// A remembered consent, as it was read.
+#[derive(Clone, Debug)]
+pub struct ConsentRow {
+    /// Names it in the account page.
+    pub id: String,
+    /// Which client.
+    pub client_id: String,
+    /// For which resources.
+    pub resources: Vec<String>,
+    /// What is allowed.
+    pub scope: Scope,
+    /// The client's fingerprint when it was given.
+    pub fingerprint: String,
+    /// Unix seconds.
+    pub created_at: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    client_id: String,
+    resources: String,
+    scope: String,
+    fingerprint: String,
+    created_at: i64,
+}
+
+impl TryFrom<Row> for ConsentRow {
+    type Error = Error;
+    fn try_from(row: Row) -> Result<ConsentRow, Error> {
+        Ok(ConsentRow {
+            id: row.id,
+            client_id: row.client_id,
+            resources: from_json("consent", &row.resources)?,
+            scope: Scope::parse(&row.scope),
+            fingerprint: row.fingerprint,
+            created_at: row.created_at,
+        })
+    }
+}
+
+impl Store {
+    /// What the user allowed the client for exactly these resources.
+    pub async fn consent(
+        &self,
+        user_id: &str,
+        client_id: &str,
+        resources: &[String],
+    ) -> Result<Option<ConsentRow>, Error> {
+        const SQL: &str = "SELECT id, client_id, resources, scope, fingerprint, created_at FROM consents \
+                           WHERE user_id = $1 AND client_id = $2 AND resources = $3";
+        let row: Option<Row> = read!(self, pool => sqlx::query_as(SQL)
+            .bind(user_id).bind(client_id).bind(resource_key(resources)).fetch_optional(pool).await?);
+        row.map(ConsentRow::try_from).transpose()
+    }
+
+    /// At most `limit` consents of a user, newest first.
+    pub async fn consents(&self, user_id: &str, limit: i64) -> Result<Vec<ConsentRow>, Error> {
+        const SQL: &str = "SELECT id, client_id, resources, scope, fingerprint, created_at FROM consents \
+                           WHERE user_id = $1 ORDER BY updated_at DESC LIMIT $2";
+        let rows: Vec<Row> = read!(self, pool => sqlx::query_as(SQL).bind(user_id).bind(limit).fetch_all(pool).await?);
+        rows.into_iter().map(ConsentRow::try_from).collect()
+    }
+}
+
+impl Tx {
+    /// Remembers a consent in the place of an earlier one.
+    pub async fn upsert_consent(&mut self, consent: &Consent, now: i64) -> Result<(), sqlx::Error> {
+        const SQL: &str = "INSERT INTO consents (id, user_id, client_id, resources, scope, fingerprint, created_at, updated_at) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $7) \
+                           ON CONFLICT (user_id, client_id, resources) \
+                           DO UPDATE SET scope = excluded.scope, fingerprint = excluded.fingerprint, updated_at = excluded.updated_at";
+        write!(self, c => sqlx::query(SQL)
+            .bind(&consent.id).bind(&consent.user_id).bind(&consent.client_id).bind(resource_key(&consent.resources))
+            .bind(consent.scope.to_string()).bind(&consent.fingerprint).bind(now)
+            .execute(c).await.map(|_| ()))
+    }
+
+    /// Forgets a consent of this user and revokes what the client got; returns the client, or `None`.
+    pub async fn disconnect(
+        &mut self,
+        user_id: &str,
+        consent_id: &str,
+        now: i64,
+    ) -> Result<Option<String>, sqlx::Error> {
+        const FORGET: &str =
+            "DELETE FROM consents WHERE id = $1 AND user_id = $2 RETURNING client_id";
+        const REVOKE: &str = "UPDATE grants SET revoked_at = $3 WHERE user_id = $1 AND client_id = $2 AND revoked_at IS NULL";
+        let client: Option<(String,)> = write!(self, c => sqlx::query_as(FORGET).bind(consent_id).bind(user_id).fetch_optional(c).await?);
+        let Some((client_id,)) = client else {
+            return Ok(None);
+        };
+        write!(self, c => sqlx::query(REVOKE).bind(user_id).bind(&client_id).bind(now).execute(c).await.map(|_| ()))?;
+        Ok(Some(client_id))
+    }
+}

@@ -1,0 +1,59 @@
+//! Signing keys, sealed under the master key. They live in the database so that every node sees a rotation at once.
+
+use super::{Error, Store, Tx, read, write};
+
+/// A sealed signing key.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct StoredKey {
+    /// RFC 7638 thumbprint.
+    pub kid: String,
+    /// `ES256` or `RS256`.
+    pub alg: String,
+    /// Compact JWE of the private key in PEM.
+    pub sealed: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Published at once, signing from here on; unix seconds.
+    pub signs_from: i64,
+    /// When the last token it signed has expired, unix seconds; then it leaves the key set.
+    pub retires_at: Option<i64>,
+}
+
+impl Store {
+    /// The keys that are published now, oldest first.
+    pub async fn keys(&self, now: i64) -> Result<Vec<StoredKey>, Error> {
+        const SQL: &str = "SELECT kid, alg, sealed, created_at, signs_from, retires_at FROM keys \
+                           WHERE retires_at IS NULL OR retires_at > $1 ORDER BY signs_from, kid LIMIT 64";
+        Ok(read!(self, pool => sqlx::query_as(SQL).bind(now).fetch_all(pool).await?))
+    }
+}
+
+impl Tx {
+    /// Adds a key unless a living one of its algorithm signs from the same time or later; false when one does. Two
+    /// nodes that rotate at once so agree on one key.
+    pub async fn insert_key(&mut self, key: &StoredKey) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "INSERT INTO keys (kid, alg, sealed, created_at, signs_from) \
+                           SELECT $1, $2, $3, $4, $5 \
+                           WHERE NOT EXISTS (SELECT 1 FROM keys WHERE alg = $2 AND retires_at IS NULL AND signs_from >= $5)";
+        if let Tx::Postgres(connection) = self {
+            // Two transactions would not see each other's row: they take turns.
+            sqlx::query("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE")
+                .execute(&mut **connection)
+                .await?;
+        }
+        write!(self, c => sqlx::query(SQL)
+            .bind(&key.kid).bind(&key.alg).bind(&key.sealed).bind(key.created_at).bind(key.signs_from)
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Lets every older key of the algorithm retire at the given time.
+    pub async fn retire_keys_before(
+        &mut self,
+        alg: &str,
+        signs_from: i64,
+        retires_at: i64,
+    ) -> Result<(), sqlx::Error> {
+        const SQL: &str = "UPDATE keys SET retires_at = $3 WHERE alg = $1 AND signs_from < $2 AND retires_at IS NULL";
+        write!(self, c => sqlx::query(SQL).bind(alg).bind(signs_from).bind(retires_at).execute(c).await.map(|_| ()))
+    }
+}

@@ -1,0 +1,311 @@
+//! What is remembered. One concrete store for two databases: an enum of two pools, one SQL text, and two macros that
+//! expand each body for both. SQLite writes go through one task that commits in groups ([`writer`]); PostgreSQL
+//! commits in groups by itself.
+//!
+//! Every transition is one statement, and every write that returns rows runs inside an explicit transaction: on
+//! SQLite an autocommitted `RETURNING` hands out rows before the commit.
+
+mod audit;
+mod clients;
+mod codes;
+mod consents;
+mod documents;
+mod failures;
+mod keys;
+mod refresh;
+mod requests;
+mod resources;
+mod seen;
+mod sessions;
+mod sweep;
+mod users;
+mod writer;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Connection as _, Postgres, Transaction};
+
+pub use clients::StoredClient;
+pub use codes::Redeemed;
+pub use consents::{Consent, ConsentRow};
+pub use documents::Document;
+pub use keys::StoredKey;
+pub use refresh::{Refreshed, Rotation};
+pub use requests::RequestRow;
+pub use sessions::Session;
+pub use sweep::Swept;
+pub use users::User;
+
+/// Why the store did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The queue of writes is full: answer 503.
+    #[error("the store is busy")]
+    Busy,
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// A row that we wrote cannot be read back.
+    #[error("a stored {0} is malformed")]
+    Malformed(&'static str),
+    /// The file is in use by another process.
+    #[error("{0}")]
+    Locked(String),
+    /// The database refused.
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error(transparent)]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Where the data lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A file; the embedded default.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL.
+    Postgres(String),
+}
+
+/// Who opens the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The server: on SQLite it is the only one, and says so with a lock file.
+    Serve,
+    /// A command that makes a few short writes beside a running server.
+    Command,
+}
+
+/// The database.
+pub struct Store {
+    backend: Backend,
+    _lock: Option<std::fs::File>,
+}
+
+enum Backend {
+    Sqlite {
+        read: SqlitePool,
+        writer: writer::Writer,
+    },
+    Postgres(PgPool),
+}
+
+/// A running transaction.
+pub enum Tx {
+    /// The writer's own connection, between `BEGIN IMMEDIATE` and `COMMIT`.
+    Sqlite(Box<SqliteConnection>),
+    /// A transaction of the pool.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Runs one read body on whichever pool there is.
+macro_rules! read {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.backend {
+            $crate::store::Backend::Sqlite { read: $pool, .. } => $body,
+            $crate::store::Backend::Postgres($pool) => $body,
+        }
+    };
+}
+
+/// Runs one write body on whichever connection the transaction has.
+macro_rules! write {
+    ($tx:expr, $connection:ident => $body:expr) => {
+        match $tx {
+            $crate::store::Tx::Sqlite(connection) => {
+                let $connection = &mut **connection;
+                $body
+            }
+            $crate::store::Tx::Postgres(connection) => {
+                let $connection = &mut **connection;
+                $body
+            }
+        }
+    };
+}
+
+pub(crate) use {read, write};
+
+/// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "initial",
+    include_str!("../../../migrations/0001_initial.sql"),
+)];
+/// Connections that read beside the writer.
+const READERS: u32 = 4;
+/// PostgreSQL connections of one node.
+const CONNECTIONS: u32 = 32;
+/// How often a PostgreSQL transaction is tried when the database asks for it (deadlock, serialization).
+const ATTEMPTS: u32 = 3;
+
+impl Store {
+    /// Opens the database and brings it to the newest migration.
+    pub async fn open(location: &Location, access: Access) -> Result<Store, Error> {
+        match location {
+            Location::Sqlite(path) => Store::open_sqlite(path.clone(), access).await,
+            Location::Postgres(url) => {
+                let options: PgConnectOptions = url.parse()?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(Duration::from_secs(5))
+                    .connect_with(options)
+                    .await?;
+                migrator().run(&pool).await?;
+                Ok(Store {
+                    backend: Backend::Postgres(pool),
+                    _lock: None,
+                })
+            }
+        }
+    }
+
+    async fn open_sqlite(path: PathBuf, access: Access) -> Result<Store, Error> {
+        let lock = match access {
+            Access::Serve => Some(lock(&path)?),
+            Access::Command => None,
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("cache_size", "-65536")
+            .pragma("mmap_size", "268435456")
+            .pragma("temp_store", "MEMORY")
+            .pragma("wal_autocheckpoint", "2000");
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        migrator().run(&mut connection).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        Ok(Store {
+            backend: Backend::Sqlite {
+                read,
+                writer: writer::Writer::start(connection),
+            },
+            _lock: lock,
+        })
+    }
+
+    /// Runs `work` in one transaction and answers after its commit. `work` may run several times, each time in a
+    /// new transaction; a decision against a change is an `Ok` value.
+    pub async fn write<R, F>(&self, mut work: F) -> Result<R, Error>
+    where
+        R: Send + 'static,
+        F: for<'t> FnMut(&'t mut Tx) -> BoxFuture<'t, Result<R, sqlx::Error>> + Send + 'static,
+    {
+        match &self.backend {
+            Backend::Sqlite { writer, .. } => writer.run(work).await,
+            Backend::Postgres(pool) => {
+                let mut attempt = 1;
+                loop {
+                    let mut tx = Tx::Postgres(pool.begin().await?);
+                    let result = match work(&mut tx).await {
+                        Ok(result) => tx.commit().await.map(|()| result),
+                        Err(error) => Err(error),
+                    };
+                    match result {
+                        Err(error) if attempt < ATTEMPTS && asks_again(&error) => attempt += 1,
+                        result => return Ok(result?),
+                    }
+                }
+            }
+        }
+    }
+
+    /// True when the database answers.
+    pub async fn is_ready(&self) -> bool {
+        read!(self, pool => sqlx::query("SELECT 1").fetch_one(pool).await.is_ok())
+    }
+
+    /// Ends the writer after its last transaction and closes every connection.
+    pub async fn close(&self) {
+        match &self.backend {
+            Backend::Sqlite { read, writer } => {
+                writer.stop().await;
+                read.close().await;
+            }
+            Backend::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Tx::Postgres(tx) => tx.commit().await,
+            // The writer task commits its own connection.
+            Tx::Sqlite(_) => Ok(()),
+        }
+    }
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(
+        MIGRATIONS
+            .iter()
+            .map(|(version, name, sql)| {
+                Migration::new(
+                    *version,
+                    Cow::Borrowed(*name),
+                    MigrationType::Simple,
+                    sqlx::SqlStr::from_static(sql),
+                    false,
+                )
+            })
+            .collect(),
+    )
+}
+
+fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let refuse = |why: String| Error::Locked(format!("{}: {why}", path.display()));
+    let file = std::fs::File::create(&name).map_err(|e| refuse(e.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(refuse("another auth-server uses this database; SQLite serves one process, PostgreSQL serves many (store.url)".into()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(refuse(error.to_string())),
+    }
+}
+
+/// Serialization failure or deadlock: nothing was written and the same work may succeed now.
+fn asks_again(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .is_some_and(|code| code == "40001" || code == "40P01")
+}
+
+/// Text that we wrote as JSON.
+fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|_| Error::Malformed(what))
+}
+
+/// JSON of a value that always serializes: strings, lists and maps of them.
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The same list of resources gives the same text, whatever the order of the request.
+fn resource_key(resources: &[String]) -> String {
+    let mut sorted: Vec<&String> = resources.iter().collect();
+    sorted.sort();
+    sorted.dedup();
+    to_json(&sorted)
+}

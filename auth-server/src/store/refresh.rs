@@ -1,0 +1,152 @@
+//! Refresh tokens. Each row knows the digest of its successor, which is derived from the token itself, so parallel
+//! refreshes meet at the same successor and a family never forks (rule A-47).
+
+use super::{Error, Store, Tx, from_json, read, write};
+use crate::protocol::grant::{GRACE, Grant, RefreshRow};
+use crate::protocol::scope::Scope;
+
+/// What came of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// The successor is alive.
+    Rotated,
+    /// The token lost its standing since it was read: revoked, or its successor was used.
+    Lost,
+}
+
+/// One rotation.
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    /// Digest of the presented token.
+    pub digest: String,
+    /// Digest of its successor.
+    pub successor: String,
+    /// Digest of the successor's successor.
+    pub next: String,
+    /// The family.
+    pub grant_id: String,
+    /// End of life of the successor, unix seconds.
+    pub expires_at: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    expires_at: i64,
+    rotated_at: Option<i64>,
+    successor_rotated_at: Option<i64>,
+    user_gone: Option<i64>,
+    #[sqlx(flatten)]
+    grant: GrantRow,
+}
+
+#[derive(sqlx::FromRow)]
+struct GrantRow {
+    grant_id: String,
+    user_id: String,
+    client_id: String,
+    scope: String,
+    resources: String,
+    auth_time: i64,
+    amr: String,
+    sid: String,
+    nonce: Option<String>,
+    grant_expires_at: i64,
+    revoked_at: Option<i64>,
+}
+
+impl GrantRow {
+    fn into_grant(self) -> Result<Grant, Error> {
+        Ok(Grant {
+            id: self.grant_id,
+            subject: self.user_id,
+            client_id: self.client_id,
+            scope: Scope::parse(&self.scope),
+            resources: from_json("grant", &self.resources)?,
+            auth_time: self.auth_time,
+            amr: from_json("grant", &self.amr)?,
+            sid: self.sid,
+            nonce: self.nonce,
+            expires_at: self.grant_expires_at,
+        })
+    }
+}
+
+impl Store {
+    /// The refresh token behind a digest, with its grant.
+    pub async fn refresh_token(&self, digest: &str) -> Result<Option<RefreshRow>, Error> {
+        const SQL: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
+                           g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
+                           g.expires_at AS grant_expires_at, g.revoked_at \
+                           FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
+                           LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
+        let row: Option<Row> =
+            read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?);
+        row.map(|row| {
+            Ok(RefreshRow {
+                expires_at: row.expires_at,
+                rotated_at: row.rotated_at,
+                successor_used: row.successor_rotated_at.is_some(),
+                revoked_at: row.grant.revoked_at,
+                subject_gone: row.user_gone.is_some(),
+                grant: row.grant.into_grant()?,
+            })
+        })
+        .transpose()
+    }
+
+    /// A grant that is neither revoked nor past its end, of a user who is enabled.
+    pub async fn living_grant(&self, id: &str, now: i64) -> Result<Option<Grant>, Error> {
+        const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
+                           g.expires_at AS grant_expires_at, g.revoked_at FROM grants g JOIN users u ON u.id = g.user_id \
+                           WHERE g.id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND u.disabled_at IS NULL";
+        let row: Option<GrantRow> =
+            read!(self, pool => sqlx::query_as(SQL).bind(id).bind(now).fetch_optional(pool).await?);
+        row.map(GrantRow::into_grant).transpose()
+    }
+}
+
+impl Tx {
+    /// Keeps a refresh token; the same token again changes nothing.
+    pub async fn insert_refresh(
+        &mut self,
+        digest: &str,
+        successor: &str,
+        grant_id: &str,
+        expires_at: i64,
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        const SQL: &str = "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
+                           VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
+        write!(self, c => sqlx::query(SQL)
+            .bind(digest).bind(grant_id).bind(successor).bind(now).bind(expires_at)
+            .execute(c).await.map(|_| ()))
+    }
+
+    /// Rotates a token while it has standing: alive, and not rotated or still within its grace.
+    pub async fn rotate(
+        &mut self,
+        rotation: &Rotation,
+        now: i64,
+    ) -> Result<Refreshed, sqlx::Error> {
+        const CLAIM: &str = "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) \
+             WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
+             AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
+             AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)";
+        let claimed = write!(self, c => sqlx::query(CLAIM)
+            .bind(&rotation.digest).bind(now).bind(now - GRACE)
+            .execute(c).await?.rows_affected())
+            == 1;
+        if !claimed {
+            return Ok(Refreshed::Lost);
+        }
+        self.insert_refresh(
+            &rotation.successor,
+            &rotation.next,
+            &rotation.grant_id,
+            rotation.expires_at,
+            now,
+        )
+        .await?;
+        Ok(Refreshed::Rotated)
+    }
+}

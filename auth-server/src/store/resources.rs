@@ -1,0 +1,38 @@
+//! Resources that were added at run time, beside those of the configuration file.
+
+use super::{Error, Store, Tx, from_json, read, to_json, write};
+use crate::protocol::resource::Resource;
+
+/// Most resources of one server.
+const MOST: i64 = 1000;
+
+impl Store {
+    /// Every stored resource, by identifier.
+    pub async fn resources(&self) -> Result<Vec<Resource>, Error> {
+        const SQL: &str = "SELECT definition FROM resources ORDER BY id LIMIT $1";
+        let rows: Vec<(String,)> =
+            read!(self, pool => sqlx::query_as(SQL).bind(MOST).fetch_all(pool).await?);
+        rows.iter()
+            .map(|(definition,)| from_json("resource", definition))
+            .collect()
+    }
+}
+
+impl Tx {
+    /// Adds or replaces a resource.
+    pub async fn upsert_resource(
+        &mut self,
+        resource: &Resource,
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        const SQL: &str = "INSERT INTO resources (id, definition, created_at) VALUES ($1, $2, $3) \
+                           ON CONFLICT (id) DO UPDATE SET definition = excluded.definition";
+        write!(self, c => sqlx::query(SQL).bind(&resource.id).bind(to_json(resource)).bind(now).execute(c).await.map(|_| ()))
+    }
+
+    /// Removes a resource; false when there is none.
+    pub async fn delete_resource(&mut self, id: &str) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "DELETE FROM resources WHERE id = $1";
+        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+}
