@@ -223,7 +223,7 @@ impl App {
         #[expect(clippy::disallowed_methods, reason = "a client lives in real time")]
         let now = SystemTime::now();
         claims.set_issued_at(&now);
-        claims.set_expires_at(&(now + Duration::from_secs(60)));
+        claims.set_expires_at(&(now + Duration::from_mins(1)));
         let signer = RS256.signer_from_pem(key.to_pem_private_key())?;
         Ok(Some(jwt::encode_with_signer(&claims, &header, &signer)?))
     }

@@ -1,11 +1,11 @@
-//! What some tests need beyond Rust: PostgreSQL, Chromium, Node, Python. A test that cannot run says so in one line and
+//! What some tests need beyond Rust: `PostgreSQL`, Chromium, Node, Python. A test that cannot run says so in one line and
 //! passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
 
 use std::env;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// URL of a PostgreSQL server where the test may create databases (`tests/with-postgres COMMAND` starts one).
+/// URL of a `PostgreSQL` server where the test may create databases (`tests/with-postgres COMMAND` starts one).
 pub(crate) fn postgres() -> Option<String> {
     found(
         "PostgreSQL (TEST_POSTGRES_URL is not set; try tests/with-postgres)",

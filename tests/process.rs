@@ -26,9 +26,9 @@ impl Process {
             .stdout(file.try_clone()?)
             .stderr(file)
             .kill_on_drop(true);
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
+        let child = command.spawn().with_context(|| {
+            format!("cannot start {}", command.as_std().get_program().display())
+        })?;
         Ok(Self {
             child,
             log: log.to_owned(),

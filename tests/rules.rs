@@ -84,7 +84,8 @@ fn tests_in_sources() -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+/// The Rust files in a folder and the folders in it.
+pub(crate) fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.exists() {
         return Ok(());
     }

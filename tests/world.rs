@@ -1,6 +1,7 @@
 //! Both programs, started for one test: their configuration files, their processes, a user, and a fresh store.
 
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::browser::User;
 use crate::hosts::Hosts;
 use crate::need;
 use crate::process::{Process, free_port};
+use crate::rules;
 
 /// What a test wants different from the defaults.
 pub(crate) struct Setup<'a> {
@@ -23,7 +25,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) access_lifetime: &'a str,
     /// Hosts whose names the authorization server finds on loopback.
     pub(crate) hosts: Option<&'a Hosts>,
-    /// URL of an empty PostgreSQL database instead of the embedded store.
+    /// URL of an empty `PostgreSQL` database instead of the embedded store.
     pub(crate) database: Option<String>,
     /// Path of the issuer.
     pub(crate) path: &'a str,
@@ -185,16 +187,39 @@ async fn start_auth(folder: &Path, issuer: &str) -> Result<Process> {
 }
 
 fn spawn(program: &str, folder: &Path, name: &str) -> Result<Process> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    let mut command = Command::new(binary(program)?);
     command
-        .arg(program)
         .arg("serve")
         .arg("--config")
-        .arg(folder.join(format!("{name}.toml")));
-    Process::spawn(
-        command.current_dir(folder),
-        &folder.join(format!("{name}.log")),
-    )
+        .arg(folder.join(format!("{name}.toml")))
+        .current_dir(folder);
+    Process::spawn(&mut command, &folder.join(format!("{name}.log")))
+}
+
+/// The program as `cargo test --workspace` builds it, or as it is in the folder `TESTS_PROGRAMS`. Cargo does not build the
+/// programs of other packages for these tests alone, so an outdated one is refused instead of tested.
+fn binary(program: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("TESTS_PROGRAMS") {
+        return Ok(Path::new(&folder).join(program));
+    }
+    let file = Path::new(env!("CARGO_BIN_EXE_demo")).with_file_name(program);
+    let built = file.metadata().and_then(|about| about.modified());
+    let mut sources = Vec::new();
+    rules::sources(&need::root().join(program).join("src"), &mut sources)?;
+    for source in sources {
+        let fresh = built.as_ref().is_ok_and(|built| {
+            source
+                .metadata()
+                .and_then(|about| about.modified())
+                .is_ok_and(|changed| changed <= *built)
+        });
+        let source = source.display();
+        ensure!(
+            fresh,
+            "{program} is older than {source}; run `cargo test --workspace`, or `cargo build --workspace --all-targets` first"
+        );
+    }
+    Ok(file)
 }
 
 fn auth_file(
@@ -207,14 +232,17 @@ fn auth_file(
     let port = Url::parse(issuer)?.port().context("no port")?;
     let store = setup.database.as_deref().unwrap_or("sqlite:auth.db");
     std::fs::write(folder.join("password"), &user.password)?;
-    let outbound = setup.hosts.map_or_else(String::new, |hosts| {
-        let names = hosts.names.iter();
-        let names: String = names
-            .map(|name| format!("{name:?} = \"{}\"\n", hosts.address))
-            .collect();
-        let ca = &hosts.ca_file;
-        format!("[outbound]\nextra_ca_file = {ca:?}\n[outbound.hosts]\n{names}")
-    });
+    let mut outbound = String::new();
+    if let Some(hosts) = setup.hosts {
+        let ca = hosts.ca_file.display();
+        writeln!(
+            outbound,
+            "[outbound]\nextra_ca_file = \"{ca}\"\n[outbound.hosts]"
+        )?;
+        for name in &hosts.names {
+            writeln!(outbound, "{name:?} = \"{}\"", hosts.address)?;
+        }
+    }
     Ok(format!(
         r#"
 issuer = "{issuer}"
@@ -261,7 +289,7 @@ auth.leeway_seconds = 0
     ))
 }
 
-/// A new database on this PostgreSQL server; gives its URL. It goes when the throw-away cluster goes.
+/// A new database on this `PostgreSQL` server; gives its URL. It goes when the throw-away cluster goes.
 pub(crate) async fn fresh_database(server: &str) -> Result<String> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!(

@@ -1,4 +1,4 @@
-//! A small WebDriver client: one chromedriver process, one headless Chromium with a profile of its own.
+//! A small `WebDriver` client: one chromedriver process, one headless Chromium with a profile of its own.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::process::{Process, free_port};
 
-/// The member under which WebDriver names an element.
+/// The member under which `WebDriver` names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A running browser. Dropping it ends browser and driver and removes the profile.

@@ -2,7 +2,7 @@
 
 mod driver;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -272,7 +272,7 @@ async fn every_page_fits_light_dark_and_phone() -> Result<()> {
 }
 
 /// Three pictures of the page on screen, none of which scrolls sideways.
-async fn photograph(chromium: &Chromium, folder: &PathBuf, name: &str) -> Result<()> {
+async fn photograph(chromium: &Chromium, folder: &Path, name: &str) -> Result<()> {
     for (kind, width, height, scheme) in [
         ("light", 1200, 900, "light"),
         ("dark", 1200, 900, "dark"),
