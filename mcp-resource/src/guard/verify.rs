@@ -1,0 +1,338 @@
+//! Is this token good? Pure: policy, token and time come in, then keys; a caller or a refusal comes out.
+//!
+//! 1. Read the compact form, header and claims (RFC 7515 §3.1, RFC 7519 §7.2).
+//! 2. Header: algorithm on the list, `typ` on the list, no `crit`.
+//! 3. Claims: issuer, audience, times, client (RFC 9068 §4). Before the signature, because they cost nothing and because
+//!    only a token that is right in everything else may make us look for a key.
+//! 4. Signature, by `kid`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::Caller;
+use super::jwks::{KeySet, Signature};
+use super::policy::{Algorithm, ClaimNames, Policy};
+use super::scope::{Scopes, expand};
+
+/// Longer tokens are refused unread.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// A token that is right in everything but, perhaps, its signature.
+#[derive(Debug)]
+pub(super) struct Claimed<'t> {
+    algorithm: Algorithm,
+    kid: Option<String>,
+    message: &'t str,
+    signature: Vec<u8>,
+    caller: Caller,
+    /// Unix seconds, leeway included.
+    pub(super) until: i64,
+}
+
+/// A broken rule. `rule` is for the developer of the client; `detail` and `setting` help whoever reads our log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invalid {
+    pub(super) rule: &'static str,
+    pub(super) detail: String,
+    /// The field of [`Policy`] that would accept the token, where there is one.
+    pub(super) setting: Option<&'static str>,
+}
+
+impl Invalid {
+    pub(super) fn new(rule: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            rule,
+            detail: detail.into(),
+            setting: None,
+        }
+    }
+
+    fn unless(self, setting: &'static str) -> Self {
+        Self {
+            setting: Some(setting),
+            ..self
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<Value>,
+}
+
+struct Parsed<'t> {
+    header: Header,
+    claims: Map<String, Value>,
+    message: &'t str,
+    signature: Vec<u8>,
+}
+
+/// Everything that can be decided without keys, at one time (`now` in unix seconds).
+pub(super) fn read<'t>(policy: &Policy, token: &'t str, now: i64) -> Result<Claimed<'t>, Invalid> {
+    let Parsed {
+        header,
+        claims,
+        message,
+        signature,
+    } = parse(token)?;
+    let algorithm = check_header(policy, &header)?;
+    let (caller, until) = check_claims(policy, claims, now)?;
+    Ok(Claimed {
+        algorithm,
+        kid: header.kid,
+        message,
+        signature,
+        caller,
+        until,
+    })
+}
+
+impl Claimed<'_> {
+    /// The caller, if the token is signed with one of these keys. `Ok(None)`: with a key that is not among them.
+    pub(super) fn verify(&self, keys: &KeySet) -> Result<Option<&Caller>, Invalid> {
+        match keys.check(
+            self.kid.as_deref(),
+            self.algorithm,
+            self.message.as_bytes(),
+            &self.signature,
+        ) {
+            Signature::Good => Ok(Some(&self.caller)),
+            Signature::UnknownKey => Ok(None),
+            Signature::Bad => Err(Invalid::new("the signature does not match", self.key())),
+        }
+    }
+
+    pub(super) fn key(&self) -> String {
+        format!("kid {:?}, alg {}", self.kid, self.algorithm.name())
+    }
+}
+
+fn parse(token: &str) -> Result<Parsed<'_>, Invalid> {
+    let malformed = |detail: &str| Invalid::new("the token is not a signed JWT", detail);
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(malformed("longer than 16 KiB"));
+    }
+    let Some((message, signature)) = token.rsplit_once('.') else {
+        return Err(malformed("no dots: opaque tokens are not supported"));
+    };
+    let Some((header, payload)) = message.split_once('.') else {
+        return Err(malformed("fewer than three parts"));
+    };
+    let decode = |part: &str| {
+        URL_SAFE_NO_PAD
+            .decode(part)
+            .map_err(|_| malformed("a part is not base64url"))
+    };
+    Ok(Parsed {
+        header: serde_json::from_slice(&decode(header)?)
+            .map_err(|_| malformed("the header is no JSON object with alg"))?,
+        claims: serde_json::from_slice(&decode(payload)?)
+            .map_err(|_| malformed("the claims are no JSON object"))?,
+        message,
+        signature: decode(signature)?,
+    })
+}
+
+fn check_header(policy: &Policy, header: &Header) -> Result<Algorithm, Invalid> {
+    let algorithm = header
+        .alg
+        .parse::<Algorithm>()
+        .ok()
+        .filter(|named| policy.algorithms.contains(named));
+    let Some(algorithm) = algorithm else {
+        let known = header.alg.parse::<Algorithm>().is_ok();
+        let refused = Invalid::new(
+            "the signature algorithm is not accepted",
+            format!("alg {:?}", header.alg),
+        );
+        return Err(if known {
+            refused.unless("algorithms")
+        } else {
+            refused
+        });
+    };
+    if header.crit.is_some() {
+        return Err(Invalid::new(
+            "the header has critical extensions that are not understood",
+            "crit (RFC 7515 §4.1.11)",
+        ));
+    }
+    if !policy.token_types.is_empty() && !is_typed(&policy.token_types, header.typ.as_deref()) {
+        let detail = format!("typ {:?}", header.typ);
+        return Err(
+            Invalid::new("the token is not an access token (typ)", detail).unless("token_types"),
+        );
+    }
+    Ok(algorithm)
+}
+
+/// RFC 9068 §4: `at+jwt` and `application/at+jwt` are the same; media types ignore case (RFC 7515 §4.1.9).
+fn is_typed(accepted: &[String], typ: Option<&str>) -> bool {
+    fn short(typ: &str) -> String {
+        let lower = typ.to_ascii_lowercase();
+        lower
+            .strip_prefix("application/")
+            .unwrap_or(&lower)
+            .to_owned()
+    }
+    typ.is_some_and(|typ| {
+        accepted
+            .iter()
+            .any(|accepted| short(accepted) == short(typ))
+    })
+}
+
+fn check_claims(
+    policy: &Policy,
+    claims: Map<String, Value>,
+    now: i64,
+) -> Result<(Caller, i64), Invalid> {
+    let leeway = i64::try_from(policy.leeway.as_secs()).unwrap_or_default();
+    if claims.get("iss").and_then(Value::as_str) != Some(&policy.issuer) {
+        let detail = format!(
+            "iss {}, expected {:?}",
+            show(claims.get("iss")),
+            policy.issuer
+        );
+        return Err(Invalid::new("the token is from another issuer", detail).unless("issuer"));
+    }
+    if !is_for_us(policy, claims.get("aud")) {
+        let detail = format!(
+            "aud {}, expected {:?}",
+            show(claims.get("aud")),
+            policy.resource
+        );
+        return Err(
+            Invalid::new("the token is for another resource (aud)", detail).unless("audiences"),
+        );
+    }
+    let Some(expires) = claims.get("exp").and_then(seconds) else {
+        return Err(Invalid::new(
+            "the token has no expiry (exp)",
+            format!("exp {}", show(claims.get("exp"))),
+        ));
+    };
+    let until = expires.saturating_add(leeway);
+    if until <= now {
+        return Err(Invalid::new(
+            "the token has expired",
+            format!("{} s ago", now.saturating_sub(expires)),
+        ));
+    }
+    match claims.get("nbf").map(seconds) {
+        None => {}
+        Some(Some(begins)) if begins.saturating_sub(leeway) <= now => {}
+        Some(_) => {
+            return Err(Invalid::new(
+                "the token is not valid yet (nbf)",
+                format!("nbf {}", show(claims.get("nbf"))),
+            ));
+        }
+    }
+    if claims.contains_key("cnf") {
+        return Err(Invalid::new(
+            "the token is bound to a key and cannot be used as a plain bearer token",
+            "cnf claim",
+        ));
+    }
+    let caller = read_caller(policy, claims, expires)?;
+    Ok((caller, until))
+}
+
+fn read_caller(
+    policy: &Policy,
+    claims: Map<String, Value>,
+    expires_at: i64,
+) -> Result<Caller, Invalid> {
+    let ClaimNames {
+        subject,
+        client,
+        scope,
+    } = &policy.claims;
+    let client_id = client
+        .iter()
+        .find_map(|name| claim(&claims, name)?.as_str())
+        .map(str::to_owned);
+    if !policy.allowed_clients.is_empty()
+        && !client_id
+            .as_ref()
+            .is_some_and(|id| policy.allowed_clients.contains(id))
+    {
+        let detail = format!("client {client_id:?}");
+        return Err(Invalid::new(
+            "the token was issued to a client that is not allowed here",
+            detail,
+        )
+        .unless("allowed_clients"));
+    }
+    let subject = claim(&claims, subject)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .or_else(|| client_id.clone());
+    let Some(subject) = subject.filter(|subject| !subject.is_empty()) else {
+        return Err(
+            Invalid::new("the token names neither a subject nor a client", "")
+                .unless("claims.subject"),
+        );
+    };
+    let granted = scope
+        .iter()
+        .find_map(|name| claim(&claims, name))
+        .map(scopes)
+        .unwrap_or_default();
+    let scopes = expand(&granted, &policy.included_scopes);
+    Ok(Caller::new(subject, client_id, scopes, expires_at, claims))
+}
+
+fn is_for_us(policy: &Policy, aud: Option<&Value>) -> bool {
+    let fits = |value: &Value| {
+        value.as_str().is_some_and(|aud| {
+            aud == policy.resource || policy.audiences.iter().any(|other| other == aud)
+        })
+    };
+    match aud {
+        Some(Value::Array(values)) => values.iter().any(fits),
+        Some(value) => fits(value),
+        None => false,
+    }
+}
+
+/// `NumericDate` (RFC 7519 §2): seconds, possibly with a fraction.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float beyond i64 saturates, which is what is wanted"
+)]
+fn seconds(value: &Value) -> Option<i64> {
+    value
+        .as_i64()
+        .or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64))
+}
+
+/// The claim of that name or, if there is none, the value at that dotted path.
+fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
+    claims.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        claim(claims.get(first)?.as_object()?, rest)
+    })
+}
+
+/// A space-separated string or a list of strings.
+fn scopes(value: &Value) -> Scopes {
+    match value {
+        Value::String(text) => Scopes::parse(text),
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        _ => Scopes::default(),
+    }
+}
+
+fn show(value: Option<&Value>) -> String {
+    value.map_or_else(
+        || "missing".to_owned(),
+        |value| value.to_string().chars().take(200).collect(),
+    )
+}

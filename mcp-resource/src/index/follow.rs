@@ -1,0 +1,265 @@
+//! Keeps the index like the folder: scan, compare, read what changed, commit; then again after a while.
+//!
+//! Runs on a thread of its own. A folder that cannot be listed for a moment (a disconnected drive) empties nothing.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::document::{Document, Draft};
+use super::engine::Engine;
+use super::format::{Format, Parsed};
+use super::scan::{Found, Version, scan};
+use super::{Rules, Settings, State};
+
+/// While a large folder loads, what has been read becomes searchable this often.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// What is known about the folder.
+pub(super) struct Follower {
+    settings: Settings,
+    engine: Arc<Engine>,
+    state: Arc<State>,
+    known: BTreeMap<String, Known>,
+    problems: BTreeMap<String, String>,
+    /// Documents of all known files.
+    total: usize,
+    unreachable: bool,
+}
+
+struct Known {
+    version: Version,
+    documents: usize,
+    /// Read again although nothing changed: what failed may be repaired without a trace in the file.
+    retry: bool,
+}
+
+impl Follower {
+    pub(super) fn new(settings: Settings, engine: Arc<Engine>, state: Arc<State>) -> Self {
+        let (known, problems) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            settings,
+            engine,
+            state,
+            known,
+            problems,
+            total: 0,
+            unreachable: false,
+        }
+    }
+
+    /// One round. Errors are those of the index itself; those of files are counted and named.
+    pub(super) fn round(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let found = match scan(folder, self.settings.max_documents) {
+            Ok(found) => found,
+            Err(error) => {
+                if !self.unreachable {
+                    tracing::warn!(folder = %folder.display(), %error, "the folder cannot be read; the last documents stay");
+                }
+                self.unreachable = true;
+                return Ok(());
+            }
+        };
+        self.unreachable = false;
+        let gone = |path: &String| {
+            !found.files.contains_key(path)
+                && !found
+                    .unlisted
+                    .iter()
+                    .any(|prefix| path.starts_with(prefix.as_str()))
+        };
+        let removed: Vec<String> = self
+            .known
+            .keys()
+            .filter(|path| gone(path))
+            .cloned()
+            .collect();
+        let mut problems = found.problems;
+        let mut changes = removed.len();
+        for path in removed {
+            self.engine.replace(&path, &[])?;
+            self.total -= self.known.remove(&path).map_or(0, |known| known.documents);
+        }
+        let mut committed = Instant::now();
+        for (path, file) in &found.files {
+            let unchanged = self
+                .known
+                .get(path)
+                .filter(|known| known.version == file.version && !known.retry);
+            if unchanged.is_some() {
+                if let Some(problem) = self.problems.get(path) {
+                    problems.insert(path.clone(), problem.clone());
+                }
+                continue;
+            }
+            changes += usize::from(self.update(path, file, &mut problems)?);
+            if changes > 0 && committed.elapsed() > COMMIT_EVERY {
+                self.engine.commit()?;
+                committed = Instant::now();
+                if self.state.is_stopped() {
+                    return Ok(());
+                }
+            }
+        }
+        if changes > 0 {
+            self.engine.commit()?;
+        }
+        self.report(problems, changes);
+        Ok(())
+    }
+
+    /// Reads one file. Says whether the index changed.
+    fn update(
+        &mut self,
+        path: &str,
+        file: &Found,
+        problems: &mut BTreeMap<String, String>,
+    ) -> anyhow::Result<bool> {
+        let before = self.known.get(path).map_or(0, |known| known.documents);
+        let room = self
+            .settings
+            .max_documents
+            .saturating_sub(self.total - before);
+        let (documents, retry) = match read(
+            &file.place,
+            file.version.bytes,
+            self.settings.max_file_bytes,
+        ) {
+            Ok(text) => {
+                let parsed = self.settings.rules.parse(path, &text);
+                let documents = documents(path, parsed, &self.settings.rules, room, problems);
+                (documents, false)
+            }
+            Err(problem) => {
+                problems.insert(path.to_owned(), problem.to_string());
+                (Vec::new(), matches!(problem, Unreadable::Io(_)))
+            }
+        };
+        let version = file.version;
+        self.total = self.total - before + documents.len();
+        self.known.insert(
+            path.to_owned(),
+            Known {
+                version,
+                documents: documents.len(),
+                retry,
+            },
+        );
+        if before == 0 && documents.is_empty() {
+            return Ok(false);
+        }
+        self.engine.replace(path, &documents)?;
+        Ok(true)
+    }
+
+    /// Every problem is logged once, when it appears.
+    fn report(&mut self, problems: BTreeMap<String, String>, changes: usize) {
+        for (path, problem) in &problems {
+            if self.problems.get(path) != Some(problem) {
+                tracing::warn!(%path, %problem, "not (wholly) searchable");
+            }
+        }
+        if changes > 0 {
+            tracing::info!(
+                documents = self.engine.document_count(),
+                skipped = problems.len(),
+                "documents are up to date"
+            );
+        }
+        self.state.set_skipped(problems.len());
+        self.problems = problems;
+    }
+}
+
+impl Rules {
+    /// Drafts of the file at `path`; none for a format that is not understood.
+    pub(super) fn parse(&self, path: &str, text: &str) -> Option<Parsed> {
+        Some(Format::of(path)?.parse(path, text, self.columns(path)))
+    }
+}
+
+/// Finished documents with their full texts (the index reads all of a text that is cut for `fetch`).
+pub(super) fn documents(
+    path: &str,
+    parsed: Option<Parsed>,
+    rules: &Rules,
+    room: usize,
+    problems: &mut BTreeMap<String, String>,
+) -> Vec<(Document, String)> {
+    let Some(parsed) = parsed else {
+        problems.insert(
+            path.to_owned(),
+            "its format is not one of md, txt, html, csv, jsonl".to_owned(),
+        );
+        return Vec::new();
+    };
+    let mut notes = Vec::new();
+    if let Some(first) = &parsed.first_problem {
+        notes.push(format!("{} rows cannot be used; {first}", parsed.bad_rows));
+    }
+    let mut rows = HashSet::new();
+    let all = parsed.drafts.len();
+    let unique: Vec<Draft> = parsed
+        .drafts
+        .into_iter()
+        .filter(|draft| rows.insert(draft.row.clone()))
+        .collect();
+    if unique.len() < all {
+        notes.push(format!("{} rows repeat an id", all - unique.len()));
+    }
+    if unique.len() > room {
+        notes.push(format!(
+            "{} rows are more than documents.max_documents allows",
+            unique.len() - room
+        ));
+    }
+    if !notes.is_empty() {
+        problems.insert(path.to_owned(), notes.join("; "));
+    }
+    let finish = |draft: Draft| {
+        let full_text = draft.text.clone();
+        (
+            draft.finish(path, &rules.links, rules.max_text_chars),
+            full_text,
+        )
+    };
+    unique.into_iter().take(room).map(finish).collect()
+}
+
+/// Why a file is not searchable.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("it has {0} bytes, more than documents.max_file_bytes allows")]
+    TooLarge(u64),
+    #[error("it is binary")]
+    Binary,
+    #[error("it is not UTF-8")]
+    Encoding,
+}
+
+/// The text of a file, without a byte order mark. `bytes` is its size when it was listed; it may have grown.
+fn read(place: &Path, bytes: u64, limit: u64) -> Result<String, Unreadable> {
+    if bytes > limit {
+        return Err(Unreadable::TooLarge(bytes));
+    }
+    let mut content = Vec::new();
+    File::open(place)?
+        .take(limit + 1)
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(Unreadable::TooLarge(content.len() as u64));
+    }
+    if content.contains(&0) {
+        return Err(Unreadable::Binary);
+    }
+    let text = String::from_utf8(content).map_err(|_| Unreadable::Encoding)?;
+    Ok(text
+        .strip_prefix('\u{feff}')
+        .map(str::to_owned)
+        .unwrap_or(text))
+}

@@ -1,0 +1,118 @@
+//! From a configuration to a running server, and to its end.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::http;
+use crate::index::Index;
+
+/// A server whose documents are open and which only lacks a listener.
+pub struct Server {
+    router: Router,
+    index: Arc<Index>,
+    config: Config,
+}
+
+/// Opens the documents. Small collections are loaded when this returns; large ones load on while requests are answered.
+/// The issuer is not contacted.
+///
+/// # Errors
+/// When the folder is not there or cannot be listed.
+pub async fn start(config: Config) -> anyhow::Result<Server> {
+    let index = Arc::new(Index::open(config.documents.clone()).await?);
+    let router = http::router(&config, Arc::clone(&index));
+    Ok(Server {
+        router,
+        index,
+        config,
+    })
+}
+
+/// [`start`], then [`Server::run`].
+///
+/// # Errors
+/// When the folder cannot be listed or the listener fails.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    start(config).await?.run(listener, shutdown).await
+}
+
+impl Server {
+    /// How many documents are searchable now.
+    #[must_use]
+    pub fn document_count(&self) -> u64 {
+        self.index.document_count()
+    }
+
+    /// How many files are not, or not wholly, searchable; the log names them.
+    #[must_use]
+    pub fn skipped_count(&self) -> usize {
+        self.index.skipped_count()
+    }
+
+    /// Whether everything that was in the folder at the start is searchable.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.index.is_ready()
+    }
+
+    /// Answers requests until `shutdown` is cancelled, then finishes those in progress, for a while.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let listener = listener.tap_io(|stream| {
+            // Answers are small and whole; waiting to fill a packet only delays them.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY cannot be set");
+            }
+        });
+        let serving = axum::serve(listener, self.router)
+            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let patience = self.config.http.shutdown;
+        let impatience = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(patience).await;
+        };
+        tokio::select! {
+            served = serving => served.context("the listener failed"),
+            () = impatience => {
+                tracing::warn!(?patience, "requests were still in progress when the time to stop was over");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Sends the log to standard error, as the configuration says.
+///
+/// # Errors
+/// When `log.level` cannot be read as a filter.
+pub fn start_logging(config: &Config) -> anyhow::Result<()> {
+    let filter = EnvFilter::builder().parse(&config.log.level);
+    let filter = filter
+        .with_context(|| format!("log.level: {:?} is not a level or filter", config.log.level))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = if config.log.json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
+    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+}
