@@ -23,7 +23,7 @@ fn http_client() -> reqwest::Client {
     });
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(std::time::Duration::from_secs(60))
+        .timeout(std::time::Duration::from_mins(1))
         .build()
         .unwrap_or_default()
 }

@@ -71,6 +71,9 @@ async def main():
             before = memory.tokens
             say(before={"access_token": before.access_token, "refresh_token": before.refresh_token})
             await listen()
+            # By its own clock, which started when the token arrived, the SDK may hold the token for good a moment longer.
+            while provider.context.is_token_valid():
+                await asyncio.sleep(0.05)
             again = (await client.call_tool("search", {"query": settings["query"]})).structured_content
             after = memory.tokens
             say(
