@@ -12,6 +12,7 @@ pub mod document;
 pub mod introspect;
 pub mod issue;
 pub mod keys;
+pub mod operator;
 pub mod passwords;
 pub mod refresh;
 pub mod register;

@@ -1,0 +1,191 @@
+//! The command line. What an operator types becomes one call into the library, and the answer becomes text, or JSON
+//! with `--json`. Every command but `serve` works beside a running server.
+
+mod password;
+mod serve;
+mod users;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use auth_server::config::{Config, ConfigError};
+use auth_server::effects::Effects;
+use auth_server::flow;
+use auth_server::flow::operator::Operator;
+use auth_server::store::{self, Access, Store};
+use clap::{Parser, Subcommand};
+
+/// The configuration file that is read when none is named.
+const DEFAULT_FILE: &str = "auth-server.toml";
+/// Exit code of what the caller can mend.
+const MENDABLE: u8 = 2;
+
+/// An OAuth 2.1 and OpenID Connect authorization server.
+///
+/// Users sign in here; applications get tokens for your APIs. Settings come from a TOML file and from environment
+/// variables; users, clients and resources stand in the file or are added by the commands below, also while the server
+/// runs.
+#[derive(Parser)]
+#[command(name = "auth-server", version, max_term_width = 100, after_help = EXAMPLE)]
+struct Cli {
+    /// The configuration file [default: auth-server.toml, if it is there]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "AUTH_SERVER_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "\
+Start here:
+  auth-server config --example > auth-server.toml
+  auth-server users add alice
+  auth-server serve";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer requests until Ctrl-C
+    Serve(serve::Serve),
+    /// Add, list, disable and delete the people who sign in
+    #[command(subcommand)]
+    Users(users::Users),
+}
+
+/// Why a command did not do what was asked.
+enum Failure {
+    /// Something that the caller can mend, in one line that names the setting.
+    Mendable(String),
+    /// A fault of ours.
+    Internal(anyhow::Error),
+}
+
+type Result<T = ()> = std::result::Result<T, Failure>;
+
+/// Runs the command of this process.
+pub(crate) async fn run() -> ExitCode {
+    let Cli { config, command } = Cli::parse();
+    let file = Source(config);
+    let done = match command {
+        Command::Serve(serve) => serve.run(&file).await,
+        Command::Users(users) => users.run(&file).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Mendable(line)) => {
+            complain(&line);
+            ExitCode::from(MENDABLE)
+        }
+        Err(Failure::Internal(error)) if reader_went_away(&error) => ExitCode::SUCCESS,
+        Err(Failure::Internal(error)) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line on standard error. When even that is closed there is nobody left to tell.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "auth-server: {line}");
+}
+
+/// `auth-server users list | head -1` is no failure.
+fn reader_went_away(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn mendable<T>(line: impl Into<String>) -> Result<T> {
+    Err(Failure::Mendable(line.into()))
+}
+
+/// Where the configuration comes from: the file that was named, else the default one.
+struct Source(Option<PathBuf>);
+
+impl Source {
+    fn file(&self) -> Option<PathBuf> {
+        self.0
+            .clone()
+            .or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.is_file()))
+    }
+
+    fn config(&self) -> Result<Config> {
+        Ok(Config::load(self.file().as_deref(), environment())?)
+    }
+
+    /// The store of the configuration, to work on beside a running server.
+    async fn desk(&self) -> Result<Desk> {
+        let config = self.config()?;
+        let store = flow::start::open_store(&config, Access::Command)
+            .await
+            .map_err(|error| Failure::Mendable(format!("{error:#}")))?;
+        Ok(Desk {
+            config,
+            store,
+            effects: Effects::system(),
+        })
+    }
+}
+
+/// Variables whose names and values are text; the others cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// An opened store with what the operator's flows need.
+struct Desk {
+    config: Config,
+    store: Store,
+    effects: Effects,
+}
+
+impl Desk {
+    fn operator(&self) -> Operator<'_> {
+        Operator {
+            config: &self.config,
+            store: &self.store,
+            effects: &self.effects,
+        }
+    }
+
+    /// Runs one command and closes the store, whatever came of it.
+    async fn work<T>(self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
+        let done = work(self.operator()).await;
+        self.store.close().await;
+        done
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::Mendable(error.0)
+    }
+}
+
+impl From<flow::Error> for Failure {
+    fn from(error: flow::Error) -> Failure {
+        match error {
+            flow::Error::Refused(refusal) => Failure::Mendable(refusal.description.into_owned()),
+            flow::Error::Internal(error) => Failure::Internal(error),
+        }
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Failure {
+        flow::Error::from(error).into()
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::Internal(error.into())
+    }
+}

@@ -1,0 +1,114 @@
+//! `auth-server serve`: settings, log, listener, server, in this order, so that each mistake is one line before
+//! anything is made.
+
+use std::io::IsTerminal as _;
+
+use auth_server::effects::Effects;
+use auth_server::flow::{self, Server};
+use auth_server::store::Access;
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, Result, Source};
+
+const EXAMPLE: &str = "\
+Examples:
+  auth-server serve
+  AUTH_SERVER_ISSUER=http://localhost:8080 auth-server serve
+  RUST_LOG=debug auth-server --config /etc/auth-server.toml serve --log json
+
+A TLS proxy stands in front and forwards to `listen`. Ctrl-C or SIGTERM lets running requests finish.";
+
+/// Answer requests until Ctrl-C
+///
+/// The first start makes the database, the master key (`keys.master_key_file`) and the signing keys. Back up the first
+/// two together: neither is of use without the other.
+#[derive(Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Serve {
+    /// How the log is written to standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl Serve {
+    pub(super) async fn run(&self, source: &Source) -> Result {
+        let config = source.config()?;
+        start_log(self.log)?;
+        let (issuer, listen) = (config.issuer.as_str().to_owned(), config.listen);
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            Failure::Mendable(format!("listen: {listen} cannot be used: {error}"))
+        })?;
+        let address = listener.local_addr()?;
+        let server = Server::start(config, Effects::system(), Access::Serve)
+            .await
+            .map_err(|error| Failure::Mendable(format!("{error:#}")))?;
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_when_asked(stop.clone()));
+        tracing::info!(%issuer, %address, "ready");
+        serve(server, listener, stop)
+            .await
+            .map_err(Failure::Internal)
+    }
+}
+
+async fn serve(
+    server: Server,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    flow::tick::run(server.clone(), stop).await;
+    drop(listener);
+    server.store.close().await;
+    Ok(())
+}
+
+fn start_log(format: Format) -> Result {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
+            .map_err(|error| Failure::Mendable(format!("RUST_LOG: {error}")))?,
+        _ => EnvFilter::new("info"),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match format {
+        Format::Json => log.json().flatten_event(true).try_init(),
+        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+    started.map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))
+}
+
+async fn stop_when_asked(stop: CancellationToken) {
+    asked_to_stop().await;
+    tracing::info!("stopping");
+    stop.cancel();
+}
+
+/// Ctrl-C, or SIGTERM from whoever supervises us.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
