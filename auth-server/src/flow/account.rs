@@ -1,1 +1,62 @@
-//! account
+//! The user's own view: which apps are connected, and disconnecting one.
+
+use super::session::Browser;
+use super::{Result, Server, clients};
+use crate::protocol::client::Client;
+use crate::protocol::event::{Event, Kind};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::store::ConsentRow;
+
+/// Connected apps on the page.
+const MOST: i64 = 100;
+
+/// A consent with its client, as far as that is still known.
+pub struct Connected {
+    /// What was allowed.
+    pub consent: ConsentRow,
+    /// `None` when the client is gone.
+    pub client: Option<Client>,
+}
+
+/// The apps that a user connected, newest first.
+pub async fn connected(server: &Server, user_id: &str) -> Result<Vec<Connected>> {
+    let mut connected = Vec::new();
+    for consent in server.store.consents(user_id, MOST).await? {
+        // A document that cannot be fetched now still has its consent, which the user must be able to end.
+        let client = clients::find(server, &consent.client_id).await.ok();
+        connected.push(Connected { consent, client });
+    }
+    Ok(connected)
+}
+
+/// Forgets a consent and revokes everything the client got for this user.
+pub async fn disconnect(server: &Server, browser: &Browser, consent_id: &str) -> Result<()> {
+    let Some((session, _)) = &browser.signed_in else {
+        return Err(Refusal::new(Code::LoginRequired, "sign in to see your connected apps").into());
+    };
+    let now = server.now();
+    let (user_id, consent_id) = (session.user_id.clone(), consent_id.to_owned());
+    let (id, event) = server.event(
+        Event::done(Kind::Disconnect, consent_id.clone())
+            .by(&user_id)
+            .from(&browser.address),
+    );
+    server
+        .store
+        .write(move |tx| {
+            let (user_id, consent_id, id, event) = (
+                user_id.clone(),
+                consent_id.clone(),
+                id.clone(),
+                event.clone(),
+            );
+            Box::pin(async move {
+                if let Some(client_id) = tx.disconnect(&user_id, &consent_id, now).await? {
+                    tx.record(&id, &event.client(client_id), now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(())
+}

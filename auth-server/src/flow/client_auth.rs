@@ -1,1 +1,264 @@
-//! client_auth
+//! Client authentication (RFC 6749 §2.3, RFC 7523 §2.2): one method at a time, and `invalid_client` for every failure,
+//! so that SDKs register again instead of losing their tokens (rule A-41).
+
+use serde_json::{Map, Value};
+
+use super::{Result, Server, client_keys, clients};
+use crate::protocol::client::{Auth, Client, KeySource};
+use crate::protocol::jwt;
+use crate::protocol::params::Params;
+use crate::protocol::refusal::{Refusal, invalid_client, invalid_request};
+use crate::protocol::secret::{Secret, fingerprint};
+
+/// `client_assertion_type` of RFC 7523 §2.2.
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Clocks may differ by this much, in seconds.
+const LEEWAY: i64 = 60;
+/// An assertion lives at most this long, in seconds: so long its `jti` is remembered.
+const LONGEST_ASSERTION: i64 = 3600;
+
+/// What a request presents.
+pub struct Presented {
+    /// `Authorization: Basic`, percent-decoded.
+    pub basic: Option<(String, String)>,
+    /// The body's parameters.
+    pub params: Params,
+}
+
+enum Proof {
+    None,
+    Secret(Secret),
+    Assertion(String),
+}
+
+/// Finds and authenticates the client. A public client is found, nothing more: its proof is PKCE.
+pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Client> {
+    let (id, proof) = read(presented)?;
+    let client = clients::find(server, &id).await?;
+    match (&client.auth, proof) {
+        (Auth::None, Proof::None) => {}
+        (Auth::None, _) => {
+            return Err(invalid_client("this client is registered without authentication (token_endpoint_auth_method none)").into());
+        }
+        (Auth::Secret(digest), Proof::Secret(secret)) if digest.is(&secret.digest()) => {}
+        (Auth::Secret(_), Proof::Secret(_)) => {
+            return Err(invalid_client("the client secret is wrong").into());
+        }
+        (Auth::Keys(source), Proof::Assertion(assertion)) => {
+            verify(server, &client.id, source, &assertion).await?
+        }
+        (Auth::Secret(_), _) => {
+            return Err(invalid_client(
+                "this client authenticates with client_secret_basic or client_secret_post",
+            )
+            .into());
+        }
+        (Auth::Keys(_), _) => {
+            return Err(invalid_client("this client authenticates with private_key_jwt").into());
+        }
+    }
+    Ok(client)
+}
+
+/// Which client, and which one proof.
+fn read(presented: &Presented) -> std::result::Result<(String, Proof), Refusal> {
+    let params = &presented.params;
+    let (id, secret) = (params.once("client_id")?, params.once("client_secret")?);
+    let assertion = match (
+        params.once("client_assertion_type")?,
+        params.once("client_assertion")?,
+    ) {
+        (Some(ASSERTION_TYPE), Some(assertion)) => Some(assertion),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            return Err(invalid_request(
+                "client_assertion_type must be urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ));
+        }
+        _ => {
+            return Err(invalid_request(
+                "client_assertion and client_assertion_type belong together (RFC 7521 4.2)",
+            ));
+        }
+    };
+    // Some clients send Basic with an empty password for a public client: that is no proof.
+    let basic_secret = presented
+        .basic
+        .as_ref()
+        .map(|(_, secret)| secret.as_str())
+        .filter(|secret| !secret.is_empty());
+    if [
+        basic_secret.is_some(),
+        secret.is_some(),
+        assertion.is_some(),
+    ]
+    .into_iter()
+    .filter(|used| *used)
+    .count()
+        > 1
+    {
+        return Err(invalid_request(
+            "a client authenticates with one method at a time (RFC 6749 2.3)",
+        ));
+    }
+    let named = assertion.and_then(issuer_of);
+    let mut ids = [
+        id.map(str::to_owned),
+        presented.basic.as_ref().map(|(id, _)| id.clone()),
+        named,
+    ]
+    .into_iter()
+    .flatten();
+    let Some(first) = ids.next() else {
+        return Err(invalid_client("client_id is missing"));
+    };
+    if ids.any(|other| other != first) {
+        return Err(invalid_request("the request names different clients"));
+    }
+    let proof = match (basic_secret.or(secret), assertion) {
+        (Some(secret), _) => Proof::Secret(Secret::presented(secret)),
+        (None, Some(assertion)) => Proof::Assertion(assertion.to_owned()),
+        (None, None) => Proof::None,
+    };
+    Ok((first, proof))
+}
+
+/// `iss` of an assertion, unverified: only to find the client.
+fn issuer_of(assertion: &str) -> Option<String> {
+    jwt::unverified_claims(assertion)?
+        .get("iss")?
+        .as_str()
+        .map(str::to_owned)
+}
+
+/// Checks an assertion (RFC 7523 §3, rule A-43) and notes its `jti`.
+async fn verify(server: &Server, id: &str, source: &KeySource, assertion: &str) -> Result<()> {
+    let keys = client_keys::keys(server, source, jwt::kid_of(assertion).as_deref()).await?;
+    let (_, claims) = keys
+        .verify(assertion)
+        .map_err(|why| invalid_client(format!("client_assertion: {why}")))?;
+    let now = server.now();
+    let issuer = server.config.issuer.as_str();
+    let expires_at = check_claims(
+        &claims,
+        id,
+        &[issuer, &server.config.issuer.url("/token")],
+        now,
+    )?;
+    let Some(jti) = claims.get("jti").and_then(Value::as_str) else {
+        return Err(invalid_client("client_assertion: jti is missing (RFC 7523 3)").into());
+    };
+    let seen = fingerprint(&format!("{id} {jti}"));
+    let fresh = server
+        .store
+        .write(move |tx| {
+            let seen = seen.clone();
+            Box::pin(async move { tx.note_seen("assertion", &seen, expires_at + LEEWAY).await })
+        })
+        .await?;
+    if fresh {
+        Ok(())
+    } else {
+        Err(invalid_client("client_assertion: jti was used before").into())
+    }
+}
+
+/// `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`; returns `exp`.
+fn check_claims(
+    claims: &Map<String, Value>,
+    id: &str,
+    audiences: &[&str],
+    now: i64,
+) -> std::result::Result<i64, Refusal> {
+    let refuse = |why: &str| Err(invalid_client(format!("client_assertion: {why}")));
+    let text = |name| claims.get(name).and_then(Value::as_str);
+    if text("iss") != Some(id) || text("sub") != Some(id) {
+        return refuse("iss and sub must be the client_id");
+    }
+    let accepted = |value: &Value| value.as_str().is_some_and(|aud| audiences.contains(&aud));
+    let for_us = match claims.get("aud") {
+        Some(Value::Array(many)) => many.iter().any(accepted),
+        Some(one) => accepted(one),
+        None => false,
+    };
+    if !for_us {
+        return refuse("aud must be the issuer or the token endpoint");
+    }
+    let Some(expires_at) = jwt::seconds(claims, "exp") else {
+        return refuse("exp is missing");
+    };
+    if expires_at <= now - LEEWAY {
+        return refuse("it has expired");
+    }
+    if expires_at > now + LONGEST_ASSERTION {
+        return refuse("exp is more than an hour away");
+    }
+    if ["nbf", "iat"]
+        .into_iter()
+        .any(|name| jwt::seconds(claims, name).is_some_and(|at| at > now + LEEWAY))
+    {
+        return refuse("it is not valid yet");
+    }
+    Ok(expires_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_assertion_is_for_us_from_the_client_and_in_time() {
+        let check = |claims: Value| {
+            check_claims(
+                claims.as_object().unwrap(),
+                "c",
+                &["https://as", "https://as/token"],
+                1000,
+            )
+        };
+        assert_eq!(
+            check(json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 1100})).unwrap(),
+            1100
+        );
+        assert!(check(json!({"iss": "c", "sub": "c", "aud": ["x", "https://as/token"], "exp": 1100, "iat": 1050})).is_ok());
+        for bad in [
+            json!({"iss": "d", "sub": "c", "aud": "https://as", "exp": 1100}),
+            json!({"iss": "c", "sub": "d", "aud": "https://as", "exp": 1100}),
+            json!({"iss": "c", "sub": "c", "aud": "https://other", "exp": 1100}),
+            json!({"iss": "c", "sub": "c", "exp": 1100}),
+            json!({"iss": "c", "sub": "c", "aud": "https://as"}),
+            json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 940}),
+            json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 9999}),
+            json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 1100, "nbf": 1061}),
+            json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 1100, "iat": 1061}),
+        ] {
+            assert!(check(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_methods_or_two_clients_at_once_are_refused() {
+        let presented = |basic: Option<(&str, &str)>, body: &str| {
+            let basic = basic.map(|(id, secret)| (id.to_owned(), secret.to_owned()));
+            read(&Presented {
+                basic,
+                params: Params::from_form(body.as_bytes()).unwrap(),
+            })
+        };
+        assert!(presented(Some(("c", "s")), "client_id=c").is_ok());
+        assert!(matches!(presented(Some(("c", "")), ""), Ok((id, Proof::None)) if id == "c"));
+        for (basic, body) in [
+            (Some(("c", "s")), "client_secret=s"),
+            (Some(("c", "s")), "client_id=d"),
+            (None, "client_id=c&client_assertion=x"),
+            (
+                None,
+                "client_id=c&client_assertion_type=x&client_assertion=y",
+            ),
+            (None, ""),
+        ] {
+            assert!(presented(basic, body).is_err(), "{basic:?} {body}");
+        }
+    }
+}

@@ -1,1 +1,54 @@
-//! client_credentials
+//! Client credentials (RFC 6749 §4.4): a token for the client itself. Nothing is written.
+
+use super::{Result, Server, issue};
+use crate::protocol::client::Client;
+use crate::protocol::oxide;
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::resource::{self, Resource};
+use crate::protocol::scope::Scope;
+use crate::protocol::token::{ClientCredentialsRequest, TokenResponse};
+
+/// A token for a machine client: within the client's `scope` where the operator set one, else the resources' own.
+pub fn grant(
+    server: &Server,
+    client: &Client,
+    request: &ClientCredentialsRequest,
+) -> Result<TokenResponse> {
+    let now = server.now();
+    let registered = server.resources();
+    let resources = resources(client, request, &registered)?;
+    let known = resources.iter().fold(Scope::default(), |known, resource| {
+        known.union(&resource.scope())
+    });
+    let allowed = client.metadata.scope.as_deref().map_or_else(
+        || known.clone(),
+        |scope| Scope::parse(scope).intersect(&known),
+    );
+    let scope = oxide::client_credentials(&client.id, request.scope.as_ref(), &allowed)?;
+    let resources: Vec<String> = resources
+        .into_iter()
+        .map(|resource| resource.id.clone())
+        .collect();
+    issue::for_machine(server, client, &scope, &resources, now)
+}
+
+fn resources<'a>(
+    client: &Client,
+    request: &ClientCredentialsRequest,
+    registered: &'a [Resource],
+) -> Result<Vec<&'a Resource>> {
+    let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
+    if !requested.is_empty() {
+        return Ok(resource::find(registered, &requested)?);
+    }
+    match (&client.metadata.default_resource, registered) {
+        (Some(default), _) => Ok(resource::find(registered, &[default])?),
+        (None, [only]) => Ok(vec![only]),
+        _ => Err(Refusal::new(
+            Code::InvalidTarget,
+            "resource is missing and there is no default (RFC 8707 2)",
+        )
+        .setting("clients.default_resource")
+        .into()),
+    }
+}

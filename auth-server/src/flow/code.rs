@@ -1,1 +1,91 @@
-//! code
+//! Redeeming an authorization code (RFC 6749 §4.1.3).
+//!
+//! 1. Load the code. Unknown, foreign, expired or wrongly proven: refused, and the code stays as it was.
+//! 2. Make the tokens; nothing is written yet.
+//! 3. In one transaction: claim the code, keep the grant and the refresh token. A code that was claimed before is a
+//!    replay: the family is revoked in that same transaction (rule A-25).
+
+use super::{Result, Server, issue, revoke};
+use crate::protocol::client::{Client, GrantType};
+use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::oxide;
+use crate::protocol::refusal::invalid_grant;
+use crate::protocol::resource;
+use crate::protocol::secret::{Kind, Secret};
+use crate::protocol::token::{CodeRequest, TokenResponse};
+use crate::store::Redeemed;
+
+/// Tokens for a code.
+pub async fn redeem(
+    server: &Server,
+    client: &Client,
+    request: &CodeRequest,
+) -> Result<TokenResponse> {
+    let now = server.now();
+    let digest = request.code.digest().as_str().to_owned();
+    let Some(row) = server.store.code(&digest).await? else {
+        return Err(invalid_grant("the code is unknown").into());
+    };
+    oxide::code(&row, &client.id, request, client.needs_pkce())?;
+    let grant = row.grant;
+    if row.used_at.is_some() {
+        return Err(revoke::replayed(server, client, &grant, "code")
+            .await?
+            .into());
+    }
+    if now >= row.expires_at {
+        return Err(invalid_grant("the code has expired").into());
+    }
+    let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
+    let resources = resource::narrow(&server.resources(), &grant.resources, &requested)?;
+    let mut response = issue::for_user(server, client, &grant, &grant.scope, &resources, now)?;
+
+    let refresh = grant
+        .refreshes(client.may(GrantType::RefreshToken))
+        .then(|| Secret::mint(Kind::Refresh, server.effects.fresh()));
+    response.refresh_token = refresh.as_ref().map(|token| token.reveal().to_owned());
+    let kept = refresh.map(|token| {
+        let successor = token.successor(&server.derivation).digest();
+        (
+            token.digest().as_str().to_owned(),
+            successor.as_str().to_owned(),
+        )
+    });
+    let expires_at = (now + server.config.tokens.refresh_idle).min(grant.expires_at);
+    let (id, event) = server.event(
+        Event::done(EventKind::TokensIssued, format!("code {}", grant.id))
+            .by(&grant.subject)
+            .client(&client.id),
+    );
+    let job = grant.clone();
+    let redeemed = server
+        .store
+        .write(move |tx| {
+            let (digest, grant, kept, id, event) = (
+                digest.clone(),
+                job.clone(),
+                kept.clone(),
+                id.clone(),
+                event.clone(),
+            );
+            Box::pin(async move {
+                if tx.redeem_code(&digest, &grant.id, now).await? == Redeemed::Replayed {
+                    return Ok(Redeemed::Replayed);
+                }
+                tx.insert_grant(&grant, now).await?;
+                if let Some((digest, successor)) = &kept {
+                    tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
+                        .await?;
+                }
+                tx.record(&id, &event, now).await?;
+                Ok(Redeemed::Fresh)
+            })
+        })
+        .await?;
+    match redeemed {
+        Redeemed::Fresh => Ok(response),
+        Redeemed::Replayed => Err(revoke::replayed(server, client, &grant, "code")
+            .await?
+            .into()),
+    }
+}

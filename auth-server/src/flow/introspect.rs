@@ -1,1 +1,94 @@
-//! introspect
+//! Introspection (RFC 7662): what a token is worth now, for clients that authenticate. A client that the operator
+//! vouches for may ask about any token, every other one about its own.
+
+use serde_json::{Value, json};
+
+use super::{Result, Server, issue};
+use crate::protocol::client::Client;
+use crate::protocol::grant::{Grant, Standing};
+use crate::protocol::jwt;
+use crate::protocol::refusal::invalid_client;
+use crate::protocol::secret::Secret;
+
+/// The answer; `{"active": false}` for whatever the caller may not know.
+pub async fn inspect(server: &Server, caller: &Client, token: &str) -> Result<Value> {
+    if caller.is_public() {
+        return Err(invalid_client(
+            "introspection needs a client that authenticates (RFC 7662 2.1)",
+        )
+        .into());
+    }
+    let found = match access_token(server, token).await? {
+        Some(found) => Some(found),
+        None => refresh_token(server, token).await?,
+    };
+    let may_know =
+        |answer: &Value| caller.origin.is_operators() || answer["client_id"] == json!(caller.id);
+    Ok(found
+        .filter(may_know)
+        .unwrap_or_else(|| json!({"active": false})))
+}
+
+async fn access_token(server: &Server, token: &str) -> Result<Option<Value>> {
+    let Some(living) = living(server, token).await? else {
+        return Ok(None);
+    };
+    let mut answer = living.claims;
+    answer.insert("active".into(), json!(true));
+    answer.insert("token_type".into(), json!("Bearer"));
+    if let Some(user) = match &living.grant {
+        Some(grant) => server.store.user(&grant.subject).await?,
+        None => None,
+    } {
+        answer.insert("username".into(), json!(user.username));
+    }
+    Ok(Some(Value::Object(answer)))
+}
+
+async fn refresh_token(server: &Server, token: &str) -> Result<Option<Value>> {
+    let row = server
+        .store
+        .refresh_token(Secret::presented(token).digest().as_str())
+        .await?;
+    let Some(row) = row.filter(|row| row.standing(server.now()) == Standing::Good) else {
+        return Ok(None);
+    };
+    Ok(Some(json!({
+        "active": true, "iss": server.config.issuer.as_str(), "sub": row.grant.subject, "client_id": row.grant.client_id,
+        "scope": row.grant.scope, "exp": row.expires_at, "token_type": "refresh_token",
+    })))
+}
+
+/// An access token of ours that is neither expired nor revoked.
+pub struct Living {
+    /// Its claims.
+    pub claims: serde_json::Map<String, Value>,
+    /// The user's grant; `None` for a machine's token.
+    pub grant: Option<Grant>,
+}
+
+/// Verifies an access token of ours, with its grant in the store.
+pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
+    let now = server.now();
+    let Some(claims) = server.keys.verify(token, issue::ACCESS_TOKEN) else {
+        return Ok(None);
+    };
+    let text = |name| claims.get(name).and_then(Value::as_str);
+    let in_time = jwt::seconds(&claims, "exp").is_some_and(|exp| exp > now);
+    let Some(jti) =
+        text("jti").filter(|_| in_time && text("iss") == Some(server.config.issuer.as_str()))
+    else {
+        return Ok(None);
+    };
+    if server.store.is_seen("revoked", jti).await? {
+        return Ok(None);
+    }
+    let grant = match jti.split_once('.') {
+        Some((grant_id, _)) => match server.store.living_grant(grant_id, now).await? {
+            Some(grant) => Some(grant),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    Ok(Some(Living { claims, grant }))
+}

@@ -1,1 +1,94 @@
-//! refresh
+//! Refreshing (RFC 6749 §6) with rotation and replay detection (rule A-47).
+//!
+//! 1. Load the token with its family and judge its standing. A replay revokes the family.
+//! 2. Narrow scope and resources, make the tokens, derive the successor.
+//! 3. In one transaction: rotate and keep the successor. Parallel refreshes all reach the same successor.
+
+use super::{Result, Server, issue, revoke};
+use crate::protocol::client::Client;
+use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::grant::Standing;
+use crate::protocol::oxide;
+use crate::protocol::refusal::invalid_grant;
+use crate::protocol::resource;
+use crate::protocol::token::{RefreshRequest, TokenResponse};
+use crate::store::{Refreshed, Rotation};
+
+/// New tokens for a refresh token.
+pub async fn rotate(
+    server: &Server,
+    client: &Client,
+    request: &RefreshRequest,
+) -> Result<TokenResponse> {
+    let now = server.now();
+    let digest = request.token.digest().as_str().to_owned();
+    let Some(row) = server.store.refresh_token(&digest).await? else {
+        return Err(invalid_grant("the refresh token is unknown").into());
+    };
+    let grant = &row.grant;
+    let scope = oxide::refresh(grant, &client.id, request.scope.as_ref())?;
+    match row.standing(now) {
+        Standing::Good => {}
+        Standing::Dead(why) => return Err(invalid_grant(why).into()),
+        Standing::Replayed => {
+            return Err(revoke::replayed(server, client, grant, "refresh token")
+                .await?
+                .into());
+        }
+    }
+    let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
+    let resources = resource::narrow(&server.resources(), &grant.resources, &requested)?;
+    let mut response = issue::for_user(server, client, grant, &scope, &resources, now)?;
+
+    let successor = request.token.successor(&server.derivation);
+    let rotation = Rotation {
+        digest: digest.clone(),
+        successor: successor.digest().as_str().to_owned(),
+        next: successor
+            .successor(&server.derivation)
+            .digest()
+            .as_str()
+            .to_owned(),
+        grant_id: grant.id.clone(),
+        expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
+    };
+    let (id, event) = server.event(
+        Event::done(EventKind::TokensIssued, format!("refresh {}", grant.id))
+            .by(&grant.subject)
+            .client(&client.id),
+    );
+    let rotated = server
+        .store
+        .write(move |tx| {
+            let (rotation, id, event) = (rotation.clone(), id.clone(), event.clone());
+            Box::pin(async move {
+                let rotated = tx.rotate(&rotation, now).await?;
+                if rotated == Refreshed::Rotated {
+                    tx.record(&id, &event, now).await?;
+                }
+                Ok(rotated)
+            })
+        })
+        .await?;
+    if rotated == Refreshed::Lost {
+        // Something else came first between our read and our write: judge anew.
+        let standing = server
+            .store
+            .refresh_token(&digest)
+            .await?
+            .map(|row| row.standing(now));
+        return match standing {
+            Some(Standing::Replayed) => {
+                Err(revoke::replayed(server, client, grant, "refresh token")
+                    .await?
+                    .into())
+            }
+            Some(Standing::Dead(why)) => Err(invalid_grant(why).into()),
+            Some(Standing::Good) | None => {
+                Err(invalid_grant("the refresh token is not valid any more").into())
+            }
+        };
+    }
+    response.refresh_token = Some(successor.reveal().to_owned());
+    Ok(response)
+}

@@ -1,1 +1,98 @@
-//! session
+//! A browser: its cookie from before sign-in, and the session of the user who signed in.
+
+use super::{Result, Server};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::secret::{Kind, Secret, same};
+use crate::store::{Session, User};
+
+/// How often a session's last use is written, in seconds.
+const TOUCH_EVERY: i64 = 60;
+
+/// A browser that talks to our pages.
+#[derive(Clone)]
+pub struct Browser {
+    /// The cookie that every browser has; a new one must be set when `is_new`.
+    pub secret: Secret,
+    /// True when the request came without the cookie.
+    pub is_new: bool,
+    /// The living session with its user.
+    pub signed_in: Option<(Session, User)>,
+    /// The caller's address.
+    pub address: String,
+}
+
+impl Browser {
+    /// The token that every form carries.
+    #[must_use]
+    pub fn csrf(&self, server: &Server) -> String {
+        server.derivation.csrf(&self.secret, self.session_digest())
+    }
+
+    /// Refuses a form that did not come from our page in this browser.
+    pub fn check_csrf(&self, server: &Server, sent: Option<&str>) -> Result<()> {
+        let good = !self.is_new && sent.is_some_and(|sent| same(sent, &self.csrf(server)));
+        if good {
+            Ok(())
+        } else {
+            Err(Refusal::new(
+                Code::FormExpired,
+                "the form's csrf token is missing or old; open the page again",
+            )
+            .into())
+        }
+    }
+
+    /// The digest of the living session.
+    #[must_use]
+    pub fn session_digest(&self) -> Option<&str> {
+        self.signed_in
+            .as_ref()
+            .map(|(session, _)| session.digest.as_str())
+    }
+}
+
+/// Loads what the cookies stand for.
+pub async fn load(
+    server: &Server,
+    browser: Option<&str>,
+    session: Option<&str>,
+    address: String,
+) -> Result<Browser> {
+    let signed_in = match session {
+        Some(cookie) => living(server, &Secret::presented(cookie)).await?,
+        None => None,
+    };
+    let known = browser.map(Secret::presented);
+    Ok(Browser {
+        is_new: known.is_none(),
+        secret: known.unwrap_or_else(|| Secret::mint(Kind::Browser, server.effects.fresh())),
+        signed_in,
+        address,
+    })
+}
+
+async fn living(server: &Server, cookie: &Secret) -> Result<Option<(Session, User)>> {
+    let now = server.now();
+    let digest = cookie.digest();
+    let Some(session) = server
+        .store
+        .session(digest.as_str(), server.config.sessions.idle, now)
+        .await?
+    else {
+        return Ok(None);
+    };
+    let Some(user) = server.store.user(&session.user_id).await? else {
+        return Ok(None);
+    };
+    if now - session.last_seen_at >= TOUCH_EVERY {
+        let digest = session.digest.clone();
+        server
+            .store
+            .write(move |tx| {
+                let digest = digest.clone();
+                Box::pin(async move { tx.touch_session(&digest, now).await })
+            })
+            .await?;
+    }
+    Ok(Some((session, user)))
+}

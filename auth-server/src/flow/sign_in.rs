@@ -1,1 +1,201 @@
-//! sign_in
+//! Signing in with a password. One message and one duration for a wrong password, an unknown user and a disabled one;
+//! attempts are limited per account and per address.
+
+use super::session::Browser;
+use super::{Result, Server};
+use crate::config::normal_username;
+use crate::credential::password;
+use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::secret::{Kind, Secret, fingerprint};
+use crate::store::{Session, User};
+
+/// What came of an attempt.
+pub enum Attempt {
+    /// The new session's cookie; the old session, if any, has ended.
+    SignedIn {
+        /// For the cookie.
+        cookie: Secret,
+        /// The new session with its user.
+        signed_in: (Session, User),
+    },
+    /// Wrong name or password; which one is not said.
+    Wrong,
+}
+
+/// Checks a password and starts a session; `request` is the digest of the authorization request it is for.
+pub async fn with_password(
+    server: &Server,
+    browser: &Browser,
+    username: &str,
+    clear: &str,
+    request: Option<&str>,
+) -> Result<Attempt> {
+    let Some(username) = normal_username(username).filter(|_| clear.len() <= password::LONGEST)
+    else {
+        return Ok(Attempt::Wrong);
+    };
+    let limits = Limits::of(&username, &browser.address);
+    limits.count(server).await?;
+    let user = server
+        .store
+        .user_by_name(&username)
+        .await?
+        .filter(|user| user.disabled_at.is_none());
+    let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+    if !server.passwords.verify(clear.to_owned(), hash).await? {
+        let event =
+            Event::refused(EventKind::SignIn, "wrong user name or password").from(&browser.address);
+        let (id, event) = server.event(match &user {
+            Some(user) => event.by(&user.id),
+            None => event,
+        });
+        let now = server.now();
+        server
+            .store
+            .write(move |tx| {
+                let (id, event) = (id.clone(), event.clone());
+                Box::pin(async move { tx.record(&id, &event, now).await })
+            })
+            .await?;
+        return Ok(Attempt::Wrong);
+    }
+    let Some(user) = user else {
+        return Ok(Attempt::Wrong);
+    };
+    start_session(server, browser, user, limits, request).await
+}
+
+async fn start_session(
+    server: &Server,
+    browser: &Browser,
+    user: User,
+    limits: Limits,
+    request: Option<&str>,
+) -> Result<Attempt> {
+    let now = server.now();
+    let cookie = Secret::mint(Kind::Session, server.effects.fresh());
+    let session = Session {
+        digest: cookie.digest().as_str().to_owned(),
+        sid: server.fresh_id("sid_"),
+        user_id: user.id.clone(),
+        auth_time: now,
+        amr: vec!["pwd".into()],
+        last_seen_at: now,
+        expires_at: now + server.config.sessions.lifetime,
+    };
+    let (id, event) = server.event(
+        Event::done(EventKind::SignIn, "password")
+            .by(&user.id)
+            .from(&browser.address),
+    );
+    let (new, old, request) = (
+        session.clone(),
+        browser.session_digest().map(str::to_owned),
+        request.map(str::to_owned),
+    );
+    server
+        .store
+        .write(move |tx| {
+            let (new, old, request, limits, id, event) = (
+                new.clone(),
+                old.clone(),
+                request.clone(),
+                limits.clone(),
+                id.clone(),
+                event.clone(),
+            );
+            Box::pin(async move {
+                if let Some(old) = &old {
+                    tx.delete_session(old).await?;
+                }
+                tx.insert_session(&new).await?;
+                if let Some(request) = &request {
+                    tx.sign_in_request(request, &new.digest).await?;
+                }
+                tx.clear_attempts(&limits.account).await?;
+                tx.forgive_attempt(&limits.address).await?;
+                tx.record(&id, &event, now).await
+            })
+        })
+        .await?;
+    Ok(Attempt::SignedIn {
+        cookie,
+        signed_in: (session, user),
+    })
+}
+
+/// The two counters of an attempt.
+#[derive(Clone)]
+struct Limits {
+    account: String,
+    address: String,
+}
+
+impl Limits {
+    fn of(username: &str, address: &str) -> Limits {
+        Limits {
+            account: fingerprint(&format!("account {username}")),
+            address: fingerprint(&format!("address {address}")),
+        }
+    }
+
+    async fn count(&self, server: &Server) -> Result<()> {
+        let now = server.now();
+        let limits = server.config.sign_in;
+        let keys = self.clone();
+        let (account, address) = server
+            .store
+            .write(move |tx| {
+                let keys = keys.clone();
+                Box::pin(async move {
+                    let account = tx.count_attempt(&keys.account, limits.window, now).await?;
+                    let address = tx.count_attempt(&keys.address, limits.window, now).await?;
+                    Ok((account, address))
+                })
+            })
+            .await?;
+        let over = [
+            (account, limits.attempts_per_account),
+            (address, limits.attempts_per_address),
+        ];
+        match over.into_iter().find(|((count, _), most)| count > most) {
+            None => Ok(()),
+            Some(((_, forgotten_at), _)) => {
+                let wait = u32::try_from(forgotten_at - now).unwrap_or(1);
+                Err(Refusal::new(
+                    Code::TooManyRequests,
+                    "too many attempts to sign in; wait and try again",
+                )
+                .setting("sign_in")
+                .retry_after(wait)
+                .into())
+            }
+        }
+    }
+}
+
+/// Ends the browser's session.
+pub async fn out(server: &Server, browser: &Browser) -> Result<()> {
+    let Some((session, _)) = &browser.signed_in else {
+        return Ok(());
+    };
+    let now = server.now();
+    let digest = session.digest.clone();
+    let (id, event) = server.event(
+        Event::done(EventKind::SignOut, "")
+            .by(&session.user_id)
+            .from(&browser.address),
+    );
+    server
+        .store
+        .write(move |tx| {
+            let (digest, id, event) = (digest.clone(), id.clone(), event.clone());
+            Box::pin(async move {
+                tx.delete_session(&digest).await?;
+                tx.record(&id, &event, now).await
+            })
+        })
+        .await?;
+    Ok(())
+}

@@ -1,1 +1,31 @@
-//! token
+//! The token endpoint (RFC 6749 §3.2): one file per grant.
+
+use super::{Result, Server, client_credentials, code, refresh};
+use crate::protocol::client::Client;
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::token::{TokenRequest, TokenResponse};
+
+/// Exchanges a grant for tokens.
+pub async fn exchange(
+    server: &Server,
+    client: &Client,
+    request: TokenRequest,
+) -> Result<TokenResponse> {
+    let grant = request.grant_type();
+    // A refresh token was only given to clients that may use it, whatever they declared (rule A-49).
+    if !client.may(grant) && !matches!(request, TokenRequest::Refresh(_)) {
+        return Err(Refusal::new(
+            Code::UnauthorizedClient,
+            format!("this client may not use {}", grant.as_str()),
+        )
+        .setting("clients.grant_types")
+        .into());
+    }
+    match request {
+        TokenRequest::Code(request) => code::redeem(server, client, &request).await,
+        TokenRequest::Refresh(request) => refresh::rotate(server, client, &request).await,
+        TokenRequest::ClientCredentials(request) => {
+            client_credentials::grant(server, client, &request)
+        }
+    }
+}

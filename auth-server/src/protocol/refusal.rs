@@ -49,6 +49,12 @@ pub enum Code {
     InsufficientScope,
     /// No route or no such thing; (ours)
     NotFound,
+    /// A running authorization request was answered or has ended; (ours, pages only)
+    RequestExpired,
+    /// A form without its token; (ours, pages only)
+    FormExpired,
+    /// A limit of attempts; (ours)
+    TooManyRequests,
 }
 
 impl Code {
@@ -77,14 +83,18 @@ impl Code {
             Code::InvalidToken => "invalid_token",
             Code::InsufficientScope => "insufficient_scope",
             Code::NotFound => "not_found",
+            Code::RequestExpired => "request_expired",
+            Code::FormExpired => "form_expired",
+            Code::TooManyRequests => "too_many_requests",
         }
     }
 
     fn status(self) -> u16 {
         match self {
             Code::InvalidClient | Code::InvalidToken => 401,
-            Code::InsufficientScope | Code::AccessDenied => 403,
+            Code::InsufficientScope | Code::AccessDenied | Code::FormExpired => 403,
             Code::NotFound => 404,
+            Code::TooManyRequests => 429,
             Code::ServerError => 500,
             Code::TemporarilyUnavailable => 503,
             _ => 400,

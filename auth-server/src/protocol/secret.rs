@@ -127,10 +127,12 @@ impl DerivationKey {
         mac.finalize().into_bytes().into()
     }
 
-    /// The CSRF token of a browser: bound to its cookie, so no other site can know it.
+    /// The CSRF token of a browser and its session: no other site can know it, and a page that was shown to one user
+    /// cannot be answered by another.
     #[must_use]
-    pub fn csrf(&self, browser: &Secret) -> String {
-        URL_SAFE_NO_PAD.encode(self.derive("csrf", &browser.0))
+    pub fn csrf(&self, browser: &Secret, session_digest: Option<&str>) -> String {
+        let value = format!("{} {}", browser.0, session_digest.unwrap_or_default());
+        URL_SAFE_NO_PAD.encode(self.derive("csrf", &value))
     }
 }
 
