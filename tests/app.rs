@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use url::{Url, form_urlencoded};
 
 use crate::browser::Browser;
+use crate::site::Site;
 use crate::world::World;
 
 /// A client as the authorization server knows it.
@@ -34,6 +35,8 @@ pub(crate) struct App {
 #[derive(Clone)]
 pub(crate) enum Proof {
     None,
+    /// `client_secret_basic`.
+    Secret(&'static str),
     /// `private_key_jwt` with RS256 and this key id.
     Key(RsaKeyPair, &'static str),
 }
@@ -66,22 +69,32 @@ impl Pkce {
 
 impl App {
     /// A client known by a document, or configured.
-    pub(crate) fn new(world: &World, id: &str, redirect_uri: &str) -> Self {
+    pub(crate) fn new(site: &Site, id: &str, redirect_uri: &str) -> Self {
         Self {
             http: crate::http_client(),
-            server: world.metadata.clone(),
-            resource: world.resource.clone(),
+            server: site.metadata.clone(),
+            resource: site.resource.clone(),
             id: id.to_owned(),
             redirect_uri: redirect_uri.to_owned(),
             proof: Proof::None,
         }
     }
 
+    /// The configured machine client, which may introspect.
+    pub(crate) fn robot(world: &World) -> Self {
+        let proof = Proof::Secret(World::ROBOT_SECRET);
+        Self {
+            proof,
+            ..Self::new(world, "robot", "")
+        }
+    }
+
     /// Registers with this metadata (RFC 7591).
-    pub(crate) async fn register(world: &World, metadata: &Value) -> Result<Self> {
+    pub(crate) async fn register(site: &Site, metadata: &Value) -> Result<Self> {
         let http = crate::http_client();
+        let endpoint = site.metadata["registration_endpoint"].as_str();
         let request = http
-            .post(format!("{}/register", world.issuer))
+            .post(endpoint.context("no registration endpoint")?)
             .header("content-type", "application/json");
         let response = request.body(metadata.to_string()).send().await?;
         let status = response.status();
@@ -95,7 +108,7 @@ impl App {
         let redirect_uri = metadata["redirect_uris"][0]
             .as_str()
             .context("no redirect URI")?;
-        Ok(Self::new(world, id, redirect_uri))
+        Ok(Self::new(site, id, redirect_uri))
     }
 
     /// The URL to open in the browser.
@@ -131,11 +144,11 @@ impl App {
     pub(crate) async fn code(
         &self,
         browser: &mut Browser,
-        world: &World,
+        site: &Site,
     ) -> Result<(String, String)> {
         let (pkce, state) = (Pkce::fresh(), unique("state"));
         let answer = browser
-            .authorize(&self.authorization_url(&pkce, None, &state), &world.user)
+            .authorize(&self.authorization_url(&pkce, None, &state), &site.user)
             .await?;
         Ok((self.read_answer(&answer, &state)?, pkce.verifier))
     }
@@ -186,9 +199,18 @@ impl App {
 
     /// A token request with this client's proof.
     pub(crate) async fn token(&self, parameters: &[(&str, &str)]) -> Result<Answer> {
+        let answer = self.ask("token_endpoint", parameters).await?;
+        ensure!(answer.body.is_object(), "not JSON: {answer:?}");
+        Ok(answer)
+    }
+
+    /// A request with this client's proof to the endpoint that the metadata names so.
+    pub(crate) async fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Result<Answer> {
         let assertion = self.assertion()?;
         let mut form = parameters.to_vec();
-        form.push(("client_id", &self.id));
+        if !matches!(self.proof, Proof::Secret(_)) {
+            form.push(("client_id", &self.id));
+        }
         if let Some(assertion) = &assertion {
             form.push((
                 "client_assertion_type",
@@ -196,17 +218,15 @@ impl App {
             ));
             form.push(("client_assertion", assertion));
         }
-        let request = self
-            .http
-            .post(self.named("token_endpoint"))
-            .body(encode(&form));
+        let mut request = self.http.post(self.named(endpoint)).body(encode(&form));
+        if let Proof::Secret(secret) = self.proof {
+            request = request.basic_auth(&self.id, Some(secret));
+        }
         let response = request
             .header("content-type", "application/x-www-form-urlencoded")
             .send()
             .await?;
-        let answer = Answer::read(response).await?;
-        ensure!(answer.body.is_object(), "not JSON: {answer:?}");
-        Ok(answer)
+        Answer::read(response).await
     }
 
     fn assertion(&self) -> Result<Option<String>> {

@@ -3,17 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{AppendHeaders, IntoResponse as _, Response};
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, LOCATION};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -23,6 +25,10 @@ use tokio_rustls::server::TlsStream;
 pub(crate) struct Document {
     pub(crate) status: StatusCode,
     pub(crate) kind: &'static str,
+    /// `Location`, for a redirect.
+    pub(crate) location: Option<&'static str>,
+    /// How long the host thinks before it answers.
+    pub(crate) delay: Duration,
     pub(crate) body: String,
 }
 
@@ -34,6 +40,7 @@ pub(crate) struct Hosts {
     pub(crate) names: Vec<String>,
     shelf: Arc<Shelf>,
     server: tokio::task::JoinHandle<()>,
+    _folder: TempDir,
 }
 
 #[derive(Default)]
@@ -47,19 +54,22 @@ impl Document {
         Self {
             status: StatusCode::OK,
             kind: "application/json",
+            location: None,
+            delay: Duration::ZERO,
             body: value.to_string(),
         }
     }
 }
 
 impl Hosts {
-    /// Starts answering for these names; the authority's certificate is written into `folder`.
-    pub(crate) async fn start(folder: &Path, names: &[&str]) -> Result<Self> {
+    /// Starts answering for these names.
+    pub(crate) async fn start(names: &[&str]) -> Result<Self> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let authority_key = KeyPair::generate()?;
         let mut authority = CertificateParams::new([])?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_file = folder.join("test-authority.pem");
+        let folder = tempfile::tempdir()?;
+        let ca_file = folder.path().join("authority.pem");
         std::fs::write(&ca_file, authority.self_signed(&authority_key)?.pem())?;
         let key = KeyPair::generate()?;
         let leaf = CertificateParams::new(names.clone())?
@@ -92,6 +102,7 @@ impl Hosts {
             names,
             shelf,
             server,
+            _folder: folder,
         })
     }
 
@@ -141,11 +152,19 @@ async fn answer(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
         .cloned();
     match document {
         Some(document) => {
+            tokio::time::sleep(document.delay).await;
             let headers = [
                 (CONTENT_TYPE, document.kind),
                 (CACHE_CONTROL, "public, max-age=300"),
             ];
-            (document.status, headers, document.body).into_response()
+            let location = document.location.map(|location| [(LOCATION, location)]);
+            (
+                document.status,
+                headers,
+                location.map(AppendHeaders),
+                document.body,
+            )
+                .into_response()
         }
         None => (StatusCode::NOT_FOUND, "nothing here").into_response(),
     }
@@ -178,8 +197,7 @@ impl axum::serve::Listener for Tls {
 
 #[tokio::test]
 async fn a_host_answers_over_tls_with_the_documents_put_there() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let hosts = Hosts::start(folder.path(), &["client.example", "other.example"]).await?;
+    let hosts = Hosts::start(&["client.example", "other.example"]).await?;
     hosts.put(
         "https://client.example/a.json",
         Document::json(&serde_json::json!({"a": 1})),

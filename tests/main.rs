@@ -13,6 +13,7 @@ mod need;
 mod process;
 mod resource;
 mod rules;
+mod site;
 mod world;
 
 /// A client that follows no redirect and knows the one TLS implementation of this workspace.

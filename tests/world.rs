@@ -1,16 +1,15 @@
 //! Both programs, started for one test: their configuration files, their processes, a user, and a fresh store.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context as _, Result, ensure};
-use reqwest::StatusCode;
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
-use tokio::time::sleep;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use url::Url;
 
 use crate::browser::User;
@@ -18,6 +17,7 @@ use crate::hosts::Hosts;
 use crate::need;
 use crate::process::{Process, free_port};
 use crate::rules;
+use crate::site::Site;
 
 /// What a test wants different from the defaults.
 pub(crate) struct Setup<'a> {
@@ -27,6 +27,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) hosts: Option<&'a Hosts>,
     /// URL of an empty `PostgreSQL` database instead of the embedded store.
     pub(crate) database: Option<String>,
+    /// Whether no other test may run meanwhile.
+    pub(crate) alone: bool,
     /// Path of the issuer.
     pub(crate) path: &'a str,
     /// Further TOML for the authorization server.
@@ -41,6 +43,7 @@ impl Default for Setup<'_> {
             access_lifetime: "10m",
             hosts: None,
             database: None,
+            alone: false,
             path: "",
             more: "",
             more_mcp: "",
@@ -50,22 +53,56 @@ impl Default for Setup<'_> {
 
 /// The running programs. Dropping it kills them and removes their files.
 pub(crate) struct World {
-    pub(crate) issuer: String,
-    /// What the authorization server says of itself, found as a client finds it.
-    pub(crate) metadata: Value,
-    pub(crate) resource: String,
-    pub(crate) user: User,
+    site: Site,
     pub(crate) folder: TempDir,
     auth: Option<Process>,
-    mcp: Process,
+    mcp: Option<Process>,
+    _turn: Turn,
+}
+
+/// Most tests share the machine; one that needs all of it waits until the others are done, and lets nobody in.
+#[expect(dead_code, reason = "held, never read")]
+enum Turn {
+    Shared(OwnedRwLockReadGuard<()>),
+    Alone(OwnedRwLockWriteGuard<()>),
+}
+
+impl Turn {
+    async fn take(alone: bool) -> Self {
+        static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+        let machine = Arc::clone(&MACHINE);
+        if alone {
+            Self::Alone(machine.write_owned().await)
+        } else {
+            Self::Shared(machine.read_owned().await)
+        }
+    }
+}
+
+impl Deref for World {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl Drop for World {
+    /// The test harness shows this when the test fails.
+    fn drop(&mut self) {
+        println!("{}", self.output());
+    }
 }
 
 impl World {
     /// How the consent page words the scope `docs.read`, and then `docs.write`.
     pub(crate) const READS: &str = "read your documents";
     pub(crate) const WRITES: &str = "change your documents";
+    /// The secret of the configured client `robot`, a machine without a user.
+    pub(crate) const ROBOT_SECRET: &str = "the-robots-own-secret-of-forty-three-letters";
 
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
+        let turn = Turn::take(setup.alone).await;
         let folder = tempfile::tempdir()?;
         let (auth_port, mcp_port) = (free_port()?, free_port()?);
         let issuer = format!("http://localhost:{auth_port}{}", setup.path);
@@ -85,15 +122,12 @@ impl World {
         let auth = start_auth(folder.path(), &issuer).await?;
         let mut mcp = spawn("mcp-resource", folder.path(), "mcp")?;
         mcp.answers(&resource).await?;
-        let metadata = discover(&resource).await?;
         Ok(Self {
-            issuer,
-            metadata,
-            resource,
-            user,
+            site: Site::find(resource, user).await?,
             folder,
             auth: Some(auth),
-            mcp,
+            mcp: Some(mcp),
+            _turn: turn,
         })
     }
 
@@ -104,79 +138,28 @@ impl World {
         Ok(())
     }
 
-    /// Waits until the resource server refuses this access token.
-    pub(crate) async fn expired(&self, token: &str) -> Result<()> {
-        let http = crate::http_client();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while http
-            .get(&self.resource)
-            .bearer_auth(token)
-            .send()
-            .await?
-            .status()
-            != StatusCode::UNAUTHORIZED
-        {
-            ensure!(
-                Instant::now() < deadline,
-                "the access token is still good after 30 s"
-            );
-            sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
+    /// Kills the authorization server for good.
+    pub(crate) async fn lose_issuer(&mut self) -> Result<()> {
+        self.auth.take().context("not running")?.kill().await
     }
 
     /// Ends both programs as Ctrl-C does; gives their exit codes.
     pub(crate) async fn interrupt(mut self) -> Result<[Option<i32>; 2]> {
         let auth = self.auth.take().context("not running")?.interrupt().await?;
-        Ok([auth.code(), self.mcp.interrupt().await?.code()])
+        let mcp = self.mcp.take().context("not running")?.interrupt().await?;
+        Ok([auth.code(), mcp.code()])
     }
 
     /// What both programs wrote, for a failure message.
     pub(crate) fn output(&self) -> String {
-        let auth = self.auth.as_ref().map(Process::output).unwrap_or_default();
-        format!("auth-server:\n{auth}\nmcp-resource:\n{}", self.mcp.output())
+        let output =
+            |program: &Option<Process>| program.as_ref().map(Process::output).unwrap_or_default();
+        format!(
+            "auth-server:\n{}\nmcp-resource:\n{}",
+            output(&self.auth),
+            output(&self.mcp)
+        )
     }
-}
-
-/// From the resource server's refusal to the authorization server's metadata (RFC 9728 §5, RFC 8414 §3).
-async fn discover(resource: &str) -> Result<Value> {
-    let http = crate::http_client();
-    let refusal = http.post(resource).send().await?;
-    ensure!(
-        refusal.status() == StatusCode::UNAUTHORIZED,
-        "without a token: {}",
-        refusal.status()
-    );
-    let challenge = refusal
-        .headers()
-        .get("www-authenticate")
-        .context("no challenge")?
-        .to_str()?
-        .to_owned();
-    let pointer = challenge
-        .split("resource_metadata=\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next());
-    let pointer = pointer.with_context(|| format!("no pointer in {challenge}"))?;
-    let about: Value = serde_json::from_str(&http.get(pointer).send().await?.text().await?)?;
-    ensure!(
-        about["resource"] == resource,
-        "{pointer} is about {}",
-        about["resource"]
-    );
-    let issuer = about["authorization_servers"][0]
-        .as_str()
-        .context("no authorization server")?;
-    let mut url = Url::parse(issuer)?;
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
-    let metadata: Value = serde_json::from_str(&http.get(url).send().await?.text().await?)?;
-    ensure!(
-        metadata["issuer"] == issuer,
-        "the metadata of {issuer} is about {}",
-        metadata["issuer"]
-    );
-    Ok(metadata)
 }
 
 async fn start_auth(folder: &Path, issuer: &str) -> Result<Process> {
@@ -232,6 +215,7 @@ fn auth_file(
     let port = Url::parse(issuer)?.port().context("no port")?;
     let store = setup.database.as_deref().unwrap_or("sqlite:auth.db");
     std::fs::write(folder.join("password"), &user.password)?;
+    std::fs::write(folder.join("robot"), World::ROBOT_SECRET)?;
     let mut outbound = String::new();
     if let Some(hosts) = setup.hosts {
         let ca = hosts.ca_file.display();
@@ -259,6 +243,13 @@ scopes = [
   {{ name = "docs.read", description = "{reads}", default = true }},
   {{ name = "docs.write", description = "{writes}" }},
 ]
+
+[[clients]]
+id = "robot"
+client_name = "Night shift"
+secret_file = "robot"
+grant_types = ["client_credentials"]
+scope = "docs.read"
 
 [[users]]
 username = "{username}"

@@ -34,9 +34,8 @@ enum By {
 }
 
 /// A world whose access tokens live for seconds, and the host of the client's document.
-async fn world() -> Result<(World, Hosts)> {
-    let folder = tempfile::tempdir()?;
-    let hosts = Hosts::start(folder.path(), &["assistant.example"]).await?;
+async fn world(more_mcp: &str) -> Result<(World, Hosts)> {
+    let hosts = Hosts::start(&["assistant.example"]).await?;
     let document = json!({
         "client_id": DOCUMENT_URL,
         "client_name": "Assistant",
@@ -49,15 +48,37 @@ async fn world() -> Result<(World, Hosts)> {
     let world = World::start(Setup {
         access_lifetime: "5s",
         hosts: Some(&hosts),
+        more_mcp,
         ..Setup::default()
     })
     .await?;
     Ok((world, hosts))
 }
 
+/// A script and how it is to be used.
+struct Case {
+    script: &'static str,
+    by: By,
+    /// Whether the client may talk 2026-07-28 (`auto`) or begins with `initialize` (`legacy`).
+    era: &'static str,
+    /// How often the user is asked: once, or once more because `fetch` needs a scope of its own.
+    asked: usize,
+}
+
 /// Runs one script and judges what it reports.
-async fn run(program: &Path, script: &str, by: By, era: &str) -> Result<()> {
-    let (world, _hosts) = world().await?;
+async fn run(program: &Path, case: Case) -> Result<()> {
+    let Case {
+        script,
+        by,
+        era,
+        asked,
+    } = case;
+    let more_mcp = if asked > 1 {
+        "tools.fetch_scopes = [\"docs.write\"]"
+    } else {
+        ""
+    };
+    let (world, _hosts) = world(more_mcp).await?;
     let settings = json!({
         "resource": world.resource,
         "redirect_uri": REDIRECT_URI,
@@ -71,7 +92,7 @@ async fn run(program: &Path, script: &str, by: By, era: &str) -> Result<()> {
         converse(program, script, &settings, &world),
     )
     .await??;
-    report.judge(by)?;
+    report.judge(by, asked)?;
     let modern = report.done["protocol"] == "2026-07-28";
     ensure!(
         modern == (era == "auto"),
@@ -124,10 +145,10 @@ struct Report {
 }
 
 impl Report {
-    fn judge(&self, by: By) -> Result<()> {
+    fn judge(&self, by: By, asked: usize) -> Result<()> {
         let done = &self.done;
         ensure!(
-            self.opened == 1,
+            self.opened == asked,
             "the user had to sign in {} times",
             self.opened
         );
@@ -180,7 +201,16 @@ async fn the_python_sdk_registers_and_stays_signed_in() -> Result<()> {
     let Some(python) = need::python() else {
         return Ok(());
     };
-    run(&python, "sdk.py", By::Registration, "auto").await
+    run(
+        &python,
+        Case {
+            script: "sdk.py",
+            by: By::Registration,
+            era: "auto",
+            asked: 1,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,7 +218,16 @@ async fn the_python_sdk_brings_its_document_and_stays_signed_in() -> Result<()> 
     let Some(python) = need::python() else {
         return Ok(());
     };
-    run(&python, "sdk.py", By::Document, "auto").await
+    run(
+        &python,
+        Case {
+            script: "sdk.py",
+            by: By::Document,
+            era: "auto",
+            asked: 1,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +235,33 @@ async fn the_python_sdk_works_with_the_initialize_handshake() -> Result<()> {
     let Some(python) = need::python() else {
         return Ok(());
     };
-    run(&python, "sdk.py", By::Registration, "legacy").await
+    run(
+        &python,
+        Case {
+            script: "sdk.py",
+            by: By::Registration,
+            era: "legacy",
+            asked: 1,
+        },
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_sdk_asks_for_more_when_a_tool_needs_more() -> Result<()> {
+    let Some(python) = need::python() else {
+        return Ok(());
+    };
+    run(
+        &python,
+        Case {
+            script: "sdk.py",
+            by: By::Document,
+            era: "auto",
+            asked: 2,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,7 +269,16 @@ async fn the_first_typescript_sdk_registers_and_stays_signed_in() -> Result<()> 
     let Some(node) = need::node() else {
         return Ok(());
     };
-    run(&node, "sdk1.mjs", By::Registration, "legacy").await
+    run(
+        &node,
+        Case {
+            script: "sdk1.mjs",
+            by: By::Registration,
+            era: "legacy",
+            asked: 1,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +286,16 @@ async fn the_first_typescript_sdk_brings_its_document_and_stays_signed_in() -> R
     let Some(node) = need::node() else {
         return Ok(());
     };
-    run(&node, "sdk1.mjs", By::Document, "legacy").await
+    run(
+        &node,
+        Case {
+            script: "sdk1.mjs",
+            by: By::Document,
+            era: "legacy",
+            asked: 1,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +303,16 @@ async fn the_second_typescript_sdk_registers_and_stays_signed_in() -> Result<()>
     let Some(node) = need::node() else {
         return Ok(());
     };
-    run(&node, "sdk2.mjs", By::Registration, "auto").await
+    run(
+        &node,
+        Case {
+            script: "sdk2.mjs",
+            by: By::Registration,
+            era: "auto",
+            asked: 1,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +320,16 @@ async fn the_second_typescript_sdk_brings_its_document_and_stays_signed_in() -> 
     let Some(node) = need::node() else {
         return Ok(());
     };
-    run(&node, "sdk2.mjs", By::Document, "auto").await
+    run(
+        &node,
+        Case {
+            script: "sdk2.mjs",
+            by: By::Document,
+            era: "auto",
+            asked: 1,
+        },
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,5 +337,14 @@ async fn the_second_typescript_sdk_works_with_the_initialize_handshake() -> Resu
     let Some(node) = need::node() else {
         return Ok(());
     };
-    run(&node, "sdk2.mjs", By::Registration, "legacy").await
+    run(
+        &node,
+        Case {
+            script: "sdk2.mjs",
+            by: By::Registration,
+            era: "legacy",
+            asked: 1,
+        },
+    )
+    .await
 }

@@ -13,7 +13,7 @@ use super::{By, DOCUMENT_URL, QUERY, REDIRECT_URI, Report};
 use crate::browser::Browser;
 
 async fn run(by: By, lifecycle: ClientLifecycleMode) -> Result<()> {
-    let (world, _hosts) = super::world().await?;
+    let (world, _hosts) = super::world("").await?;
     let mut state = OAuthState::new(&world.resource, None).await?;
     let mut request = AuthorizationRequest::new(REDIRECT_URI).with_client_name("rmcp");
     if by == By::Document {
@@ -68,7 +68,7 @@ async fn run(by: By, lifecycle: ClientLifecycleMode) -> Result<()> {
         before,
         done,
     }
-    .judge(by)
+    .judge(by, 1)
 }
 
 async fn call(peer: &Peer<RoleClient>, tool: &'static str, arguments: Value) -> Result<Value> {

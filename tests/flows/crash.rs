@@ -39,7 +39,11 @@ async fn refresh_until_the_end(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_refresh_token_survives_twenty_crashes() -> Result<()> {
-    let mut world = World::start(Setup::default()).await?;
+    let mut world = World::start(Setup {
+        alone: true,
+        ..Setup::default()
+    })
+    .await?;
     let metadata = serde_json::json!({
         "client_name": "Survivor",
         "redirect_uris": ["http://127.0.0.1:43119/callback"],

@@ -1,7 +1,10 @@
 //! Both programs as processes: where they live, how they end.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::browser::Browser;
@@ -76,5 +79,29 @@ async fn an_unknown_well_known_is_a_json_404() -> Result<()> {
             .to_str()?;
         ensure!(kind.starts_with("application/json"), "{origin}: {kind}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn discovery_registration_and_token_answer_at_once() -> Result<()> {
+    let world = World::start(Setup::default()).await?;
+    let metadata = json!({
+        "client_name": "Stopwatch",
+        "redirect_uris": ["http://127.0.0.1:43126/callback"],
+        "token_endpoint_auth_method": "none",
+    });
+    let limit = Duration::from_secs(2);
+    let url = format!("{}/.well-known/openid-configuration", world.issuer);
+    timeout(limit, crate::http_client().get(url).send())
+        .await
+        .context("discovery")??;
+    let app = timeout(limit, App::register(&world, &metadata))
+        .await
+        .context("registration")??;
+    let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
+    let answer = timeout(limit, app.redeem(&code, &verifier))
+        .await
+        .context("token")??;
+    answer.get("access_token")?;
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Flows of the authorization server over real sockets.
 
 mod crash;
+mod demo;
+mod documents;
 mod lifecycle;
+mod machine;
 mod pages;
 mod races;
 mod registrations;

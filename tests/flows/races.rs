@@ -51,6 +51,7 @@ async fn app(world: &World) -> Result<App> {
 async fn race_for_a_code(database: Option<String>) -> Result<()> {
     let world = World::start(Setup {
         database,
+        alone: true,
         ..Setup::default()
     })
     .await?;
@@ -79,6 +80,16 @@ async fn race_for_a_code(database: Option<String>) -> Result<()> {
             "a lost race got {lost:?}"
         );
     }
+    let robot = App::robot(&world);
+    for token in [won[0].get("access_token")?, won[0].get("refresh_token")?] {
+        let about = robot
+            .ask("introspection_endpoint", &[("token", &token)])
+            .await?;
+        ensure!(
+            about.body["active"] == false,
+            "a token outlived the replay: {about:?}"
+        );
+    }
     let refused = app.refresh(&won[0].get("refresh_token")?).await?;
     ensure!(
         refused.error() == Some("invalid_grant"),
@@ -91,6 +102,7 @@ async fn race_for_a_code(database: Option<String>) -> Result<()> {
 async fn race_to_refresh(database: Option<String>) -> Result<()> {
     let world = World::start(Setup {
         database,
+        alone: true,
         ..Setup::default()
     })
     .await?;

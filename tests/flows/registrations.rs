@@ -14,8 +14,7 @@ const CHATGPT_KEYS: &str = "https://chatgpt.com/oauth/jwks.json";
 
 /// A world in which these hosts are ours.
 async fn world(names: &[&str]) -> Result<(World, Hosts)> {
-    let folder = tempfile::tempdir()?;
-    let hosts = Hosts::start(folder.path(), names).await?;
+    let hosts = Hosts::start(names).await?;
     let world = World::start(Setup {
         hosts: Some(&hosts),
         ..Setup::default()
