@@ -1,8 +1,12 @@
-//! auth-server
+#![doc = include_str!("../README.md")]
+
 pub mod config;
 pub mod credential;
 pub mod effects;
 pub mod flow;
+pub mod http;
 pub mod outbound;
 pub mod protocol;
 pub mod store;
+
+pub use http::serve;

@@ -16,7 +16,7 @@
 //! inline style, so `default-src 'none'; style-src 'self'; img-src 'self' data:` suffices; [`FormPost`] alone
 //! carries one script, under a nonce.
 
-pub(crate) use askama::{Error as RenderError, Template as Page};
+pub(crate) use askama::Template as Page;
 
 /// The one style sheet, served at `/assets/style.css` as `text/css; charset=utf-8`.
 pub(crate) const STYLE: &str = include_str!("../../../templates/style.css");
@@ -44,8 +44,6 @@ pub(crate) const WRONG_PASSWORD: &str = "Wrong username or password.";
 pub(crate) const MISSING_FIELDS: &str = "Enter your username and your password.";
 /// [`SignIn::error`]: throttled, by account or by address.
 pub(crate) const TOO_MANY_ATTEMPTS: &str = "Too many attempts. Wait a few minutes, then try again.";
-/// [`SignIn::error`]: the CSRF token did not match; the form is shown again with a fresh one.
-pub(crate) const FORM_EXPIRED: &str = "This page was open for too long. Please try again.";
 /// [`SignIn::error`]: the request is for one user (`id_token_hint`) and another one signed in.
 pub(crate) const OTHER_USER: &str = "The app asked for a different account. Sign in with that one.";
 

@@ -1,0 +1,90 @@
+//! The two cookies of a browser. Over https they carry the `__Host-` prefix, which binds them to this host; over http,
+//! which only loopback issuers use, browsers refuse that prefix.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+use crate::flow::Server;
+use crate::flow::session::Browser;
+use crate::protocol::secret::Secret;
+
+/// Cookie names of this server.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    /// Every browser, for CSRF.
+    pub(crate) browser: &'static str,
+    /// Signed-in browsers.
+    pub(crate) session: &'static str,
+    secure: bool,
+}
+
+impl Names {
+    pub(crate) fn of(server: &Server) -> Names {
+        if server.config.issuer.is_plain_http() {
+            Names {
+                browser: "browser",
+                session: "session",
+                secure: false,
+            }
+        } else {
+            Names {
+                browser: "__Host-browser",
+                session: "__Host-session",
+                secure: true,
+            }
+        }
+    }
+}
+
+/// The value of a cookie that came once with this name.
+pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
+        .filter(|value| !value.is_empty() && value.len() <= 128)
+}
+
+/// Sets the browser cookie where it is new.
+pub(crate) fn remember_browser(server: &Server, browser: &Browser, headers: &mut HeaderMap) {
+    if browser.is_new {
+        let names = Names::of(server);
+        append(
+            headers,
+            names.browser,
+            browser.secret.reveal(),
+            None,
+            names.secure,
+        );
+    }
+}
+
+/// Sets the session cookie for the session's life.
+pub(crate) fn start_session(server: &Server, cookie: &Secret, headers: &mut HeaderMap) {
+    let names = Names::of(server);
+    append(
+        headers,
+        names.session,
+        cookie.reveal(),
+        Some(server.config.sessions.lifetime),
+        names.secure,
+    );
+}
+
+/// Removes the session cookie.
+pub(crate) fn end_session(server: &Server, headers: &mut HeaderMap) {
+    let names = Names::of(server);
+    append(headers, names.session, "", Some(0), names.secure);
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &str, max_age: Option<i64>, secure: bool) {
+    let max_age = max_age.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+    let secure = if secure { "; Secure" } else { "" };
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{max_age}{secure}");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(header::SET_COOKIE, value);
+    }
+}

@@ -1,0 +1,135 @@
+//! What every response has: an id for support, safe headers, a bound on time; and pages in the place of JSON where a
+//! person reads.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument as _;
+
+use super::error::{Refused, respond};
+use super::pages::{ErrorPage, Page as _};
+use super::render;
+use crate::flow::Server;
+use crate::protocol::refusal::{Code, Refusal};
+
+/// A request that takes longer is answered 503.
+const LONGEST_REQUEST: Duration = Duration::from_secs(30);
+/// The response header with the id under which the log has the request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Browsers' JavaScript may call these endpoints from anywhere: they take no cookies (rule A-11).
+pub(crate) fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            HeaderName::from_static("mcp-protocol-version"),
+            HeaderName::from_static("dpop"),
+        ])
+        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
+}
+
+/// The layers around everything.
+pub(crate) fn around(router: Router<Server>, server: &Server) -> Router<Server> {
+    router
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            LONGEST_REQUEST,
+        ))
+        .layer(CatchPanicLayer::custom(
+            |_: Box<dyn std::any::Any + Send>| {
+                tracing::error!("a handler panicked");
+                respond(Refusal::new(
+                    Code::ServerError,
+                    "an internal error; the log of the server says more",
+                ))
+            },
+        ))
+        .layer(middleware::from_fn_with_state(server.clone(), every))
+}
+
+/// The id of a request, for the log and the error page.
+#[derive(Clone)]
+struct RequestId(String);
+
+/// Headers of every response, and the log's span.
+async fn every(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+    let id = server.fresh_id("");
+    request.extensions_mut().insert(RequestId(id.clone()));
+    // The path alone: a query may hold codes and hints.
+    let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    // Whatever does not say otherwise may hold secrets.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    if !server.config.issuer.is_plain_http() {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000"),
+        );
+    }
+    response
+}
+
+/// Turns a refusal into the error page, for the routes that people see.
+pub(crate) async fn pages(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.clone());
+    let response = next.run(request).await;
+    let mut response = match response.extensions().get::<Refused>() {
+        Some(Refused(refusal)) => error_page(&server, refusal, id).unwrap_or(response),
+        None => response,
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+fn error_page(server: &Server, refusal: &Refusal, id: Option<String>) -> Option<Response> {
+    let internal = refusal.code == Code::ServerError;
+    let view = ErrorPage {
+        description: (!internal).then(|| refusal.description.to_string()),
+        setting: refusal.setting.map(str::to_owned),
+        reference: id,
+        ..ErrorPage::new(render::layout(server), refusal.code.as_str())
+    };
+    let html = view.render().ok()?;
+    // A page is an answer to a person, not a challenge to a client: 401 would need one.
+    let status = match refusal.status {
+        401 => StatusCode::BAD_REQUEST,
+        status => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
+    };
+    let mut response = (status, render::policy("'none'", None), Html(html)).into_response();
+    if let Some(seconds) = refusal.retry_after {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, seconds.into());
+    }
+    Some(response)
+}

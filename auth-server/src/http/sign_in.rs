@@ -1,0 +1,160 @@
+//! `/sign-in`: the page and its form.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+
+use super::error::Error;
+use super::extract::{Posted, Query, Visitor};
+use super::{cookies, pages, render};
+use crate::flow::authorize::{self, Next, Running};
+use crate::flow::session::Browser;
+use crate::flow::sign_in::{self, Attempt};
+use crate::flow::{self, Server};
+use crate::protocol::authorize::Step;
+use crate::protocol::params::Params;
+use crate::protocol::refusal::Code;
+
+/// `GET /sign-in?request=…`, or without a request to reach the account page.
+pub(crate) async fn show(
+    State(server): State<Server>,
+    Visitor(browser): Visitor,
+    Query(params): Query,
+) -> Result<Response, Error> {
+    let running = running(&server, &browser, &params).await?;
+    let username = running
+        .as_ref()
+        .and_then(|running| running.request.login_hint.clone())
+        .unwrap_or_default();
+    form(&server, &browser, running.as_ref(), username, None)
+}
+
+/// `POST /sign-in`
+pub(crate) async fn submit(
+    State(server): State<Server>,
+    Posted {
+        browser,
+        form: sent,
+    }: Posted,
+) -> Result<Response, Error> {
+    let running = running(&server, &browser, &sent).await?;
+    if let (Some("cancel"), Some(running)) = (sent.get("action"), &running) {
+        let next = authorize::decline(&server, &browser, running).await?;
+        return render::go(&server, &browser, next);
+    }
+    let username = sent.get("username").unwrap_or_default().to_owned();
+    let (Some(_), Some(password)) = (sent.get("username"), sent.get("password")) else {
+        return form(
+            &server,
+            &browser,
+            running.as_ref(),
+            username,
+            Some(pages::MISSING_FIELDS),
+        );
+    };
+    let request = running.as_ref().map(|running| running.row.digest.as_str());
+    match sign_in::with_password(&server, &browser, &username, password, request).await {
+        Ok(Attempt::Wrong) => form(
+            &server,
+            &browser,
+            running.as_ref(),
+            username,
+            Some(pages::WRONG_PASSWORD),
+        ),
+        Ok(Attempt::SignedIn { cookie, signed_in }) => {
+            let browser = Browser {
+                signed_in: Some(signed_in),
+                ..browser
+            };
+            let mut response = proceed(&server, &browser, running.as_ref()).await?;
+            cookies::start_session(&server, &cookie, response.headers_mut());
+            Ok(response)
+        }
+        Err(flow::Error::Refused(refusal)) if refusal.code == Code::TooManyRequests => {
+            let mut response = form(
+                &server,
+                &browser,
+                running.as_ref(),
+                username,
+                Some(pages::TOO_MANY_ATTEMPTS),
+            )?;
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+            if let Some(seconds) = refusal.retry_after {
+                response
+                    .headers_mut()
+                    .insert(axum::http::header::RETRY_AFTER, seconds.into());
+            }
+            Ok(response)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// After a sign-in: on with the request that it was for, or to the account page.
+async fn proceed(
+    server: &Server,
+    browser: &Browser,
+    running: Option<&Running>,
+) -> Result<Response, Error> {
+    let Some(running) = running else {
+        return Ok(Redirect::to(&format!("{}/", server.config.issuer.path())).into_response());
+    };
+    let reference = running.reference.reveal();
+    // Read again: what is needed next depends on who signed in.
+    let running = authorize::resume(server, browser, reference).await?;
+    let next = match running.step {
+        Step::Issue => {
+            authorize::answer(
+                server,
+                browser,
+                &running.client,
+                &running.request,
+                Some(&running.row),
+                None,
+            )
+            .await?
+        }
+        Step::SignIn { .. } => Next::SignIn(reference.to_owned()),
+        Step::Consent { .. } => Next::Consent(reference.to_owned()),
+        Step::Refuse(_) => authorize::decline(server, browser, &running).await?,
+    };
+    render::go(server, browser, next)
+}
+
+async fn running(
+    server: &Server,
+    browser: &Browser,
+    params: &Params,
+) -> Result<Option<Running>, Error> {
+    match params.once("request")? {
+        Some(reference) => Ok(Some(authorize::resume(server, browser, reference).await?)),
+        None => Ok(None),
+    }
+}
+
+fn form(
+    server: &Server,
+    browser: &Browser,
+    running: Option<&Running>,
+    username: String,
+    error: Option<&'static str>,
+) -> Result<Response, Error> {
+    let again = running.is_some_and(|running| running.step == Step::SignIn { again: true });
+    // The user of an earlier session is not the one that the client asked for.
+    let other = running.is_some_and(|running| running.step == Step::SignIn { again: false })
+        && browser.signed_in.is_some();
+    let view = pages::SignIn {
+        layout: render::layout(server),
+        hidden: render::hidden(server, browser, running),
+        app: running.map(|running| render::app(&running.client)),
+        username: username.chars().take(200).collect(),
+        again,
+        error: error.or(other.then_some(pages::OTHER_USER)),
+    };
+    render::page(
+        server,
+        browser,
+        &view,
+        running.map(|running| running.request.redirect.uri()),
+    )
+}

@@ -1,0 +1,37 @@
+//! The endpoints that clients call: token, introspection, revocation.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::error::Error;
+use super::extract::{FromClient, FromClientToken};
+use crate::flow::{Server, introspect, revoke, token};
+use crate::protocol::token::TokenResponse;
+
+/// `POST /token` (RFC 6749 §3.2)
+pub(crate) async fn exchange(
+    State(server): State<Server>,
+    FromClientToken { client, request }: FromClientToken,
+) -> Result<Json<TokenResponse>, Error> {
+    Ok(Json(token::exchange(&server, &client, request).await?))
+}
+
+/// `POST /introspect` (RFC 7662)
+pub(crate) async fn introspect(
+    State(server): State<Server>,
+    FromClient { client, params }: FromClient,
+) -> Result<Json<serde_json::Value>, Error> {
+    Ok(Json(
+        introspect::inspect(&server, &client, params.need("token")?).await?,
+    ))
+}
+
+/// `POST /revoke` (RFC 7009)
+pub(crate) async fn revoke(
+    State(server): State<Server>,
+    FromClient { client, params }: FromClient,
+) -> Result<StatusCode, Error> {
+    revoke::revoke(&server, &client, params.need("token")?).await?;
+    Ok(StatusCode::OK)
+}
