@@ -5,19 +5,21 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::protocol::client::{Client, Metadata, Origin};
+use crate::protocol::client::Client;
 use crate::protocol::issuer::Issuer;
 use crate::protocol::resource::Resource;
-use crate::protocol::secret::{Digest, Secret};
 use crate::store::Location;
 
+mod effective;
+mod listed;
 mod raw;
+mod read;
 
 pub use raw::{EXAMPLE, Span};
-use raw::{Raw, RawClient, RawUser};
+use raw::{Raw, RawTokens};
+use read::Written;
 
 /// A mistake in the configuration: which key, where, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,75 +158,71 @@ impl Config {
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Config, ConfigError> {
-        let (text, base) = match file {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
-                (text, path.parent().unwrap_or(Path::new("")).to_owned())
-            }
-            None => (String::new(), PathBuf::new()),
-        };
-        let at = |error: ConfigError| match file {
-            Some(path) => ConfigError(format!("{}: {error}", path.display())),
-            None => error,
-        };
-        Config::from_raw(Raw::read(&text, env).map_err(at)?, &base).map_err(at)
+        Ok(Config::read(file, env)?.0)
     }
 
     /// Reads TOML text. Relative paths are relative to `base`.
     pub fn from_toml(text: &str, base: &Path) -> Result<Config, ConfigError> {
-        Config::from_raw(Raw::read(text, std::iter::empty())?, base)
+        Config::from_raw(&Written::read(None, text, std::iter::empty())?.raw, base)
     }
 
-    fn from_raw(raw: Raw, base: &Path) -> Result<Config, ConfigError> {
-        let issuer =
-            Issuer::parse(&raw.issuer).map_err(|why| ConfigError(format!("issuer: {why}")))?;
-        let tokens = Tokens {
-            access: raw
-                .tokens
-                .access_lifetime
-                .between("tokens.access_lifetime", 1, 86_400)?,
-            id: raw
-                .tokens
-                .id_token_lifetime
-                .between("tokens.id_token_lifetime", 1, 86_400)?,
-            code: raw
-                .tokens
-                .code_lifetime
-                .between("tokens.code_lifetime", 1, 60)?,
-            refresh_idle: raw.tokens.refresh_idle_lifetime.between(
-                "tokens.refresh_idle_lifetime",
-                1,
-                315_360_000,
-            )?,
-            refresh: raw.tokens.refresh_lifetime.between(
-                "tokens.refresh_lifetime",
-                1,
-                315_360_000,
-            )?,
+    /// The configuration in force as text, each value with its source; secrets are hidden.
+    pub fn effective(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<String, ConfigError> {
+        effective::print(&Config::read(file, env)?.1)
+    }
+
+    fn read(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<(Config, Written), ConfigError> {
+        let (text, base) = match file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| ConfigError(format!("the file {}: {e}", path.display())))?;
+                (text, path.parent().unwrap_or(Path::new("")))
+            }
+            None => (String::new(), Path::new("")),
         };
+        let written = Written::read(file, &text, env)?;
+        match Config::from_raw(&written.raw, base) {
+            Ok(config) => Ok((config, written)),
+            Err(error) => Err(written.blame(&error)),
+        }
+    }
+
+    fn from_raw(raw: &Raw, base: &Path) -> Result<Config, ConfigError> {
+        let issuer = raw.issuer.as_deref().ok_or_else(|| {
+            ConfigError(
+                "issuer: is missing; write issuer = \"https://…\" or set AUTH_SERVER_ISSUER".into(),
+            )
+        })?;
+        let issuer = Issuer::parse(issuer).map_err(|why| ConfigError(format!("issuer: {why}")))?;
         let extra_ca = raw
             .outbound
             .extra_ca_file
-            .map(|file| read_file("outbound.extra_ca_file", &base.join(file)))
+            .as_ref()
+            .map(|file| listed::read_file("outbound.extra_ca_file", &base.join(file)))
             .transpose()?;
         if !raw.outbound.hosts.is_empty() && !issuer.is_loopback() {
             return Err(ConfigError(
-                "outbound.hosts is for development: it needs an issuer on localhost".into(),
+                "outbound.hosts: is for development: it needs an issuer on localhost".into(),
             ));
         }
-        let resources = resources(raw.resources)?;
+        let resources = listed::resources(&raw.resources)?;
         Ok(Config {
-            name: raw.name,
+            name: raw.name.clone(),
             listen: raw.listen,
-            trusted_proxies: raw.trusted_proxies,
-            store: location(&raw.store.url, base)?,
-            master_key_file: base.join(raw.keys.master_key_file),
+            trusted_proxies: raw.trusted_proxies.clone(),
+            store: listed::location(&raw.store.url, base)?,
+            master_key_file: base.join(&raw.keys.master_key_file),
             key_rotation: raw
                 .keys
                 .rotation
                 .between("keys.rotation", 3600, 315_360_000)?,
-            tokens,
+            tokens: tokens(&raw.tokens)?,
             sessions: Sessions {
                 lifetime: raw
                     .sessions
@@ -249,8 +247,8 @@ impl Config {
             registration: Registration {
                 dynamic: raw.registration.dynamic,
                 documents: raw.registration.documents,
-                allow: raw.registration.allow,
-                deny: raw.registration.deny,
+                allow: raw.registration.allow.clone(),
+                deny: raw.registration.deny.clone(),
                 per_address: positive(
                     "registration.per_address_and_hour",
                     raw.registration.per_address_and_hour,
@@ -262,19 +260,42 @@ impl Config {
                     60,
                     315_360_000,
                 )?,
-                catalogue: raw.registration.catalogue.map(|folder| base.join(folder)),
+                catalogue: raw
+                    .registration
+                    .catalogue
+                    .as_ref()
+                    .map(|folder| base.join(folder)),
             },
             outbound: Outbound {
                 extra_ca,
-                hosts: raw.outbound.hosts,
+                hosts: raw.outbound.hosts.clone(),
                 loopback: issuer.is_loopback(),
             },
-            clients: clients(raw.clients, &resources, base)?,
-            users: users(raw.users, base)?,
+            clients: listed::clients(&raw.clients, &resources, base)?,
+            users: listed::users(&raw.users, base)?,
             resources,
             issuer,
         })
     }
+}
+
+fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
+    let most = 315_360_000;
+    Ok(Tokens {
+        access: raw
+            .access_lifetime
+            .between("tokens.access_lifetime", 1, 86_400)?,
+        id: raw
+            .id_token_lifetime
+            .between("tokens.id_token_lifetime", 1, 86_400)?,
+        code: raw.code_lifetime.between("tokens.code_lifetime", 1, 60)?,
+        refresh_idle: raw
+            .refresh_idle_lifetime
+            .between("tokens.refresh_idle_lifetime", 1, most)?,
+        refresh: raw
+            .refresh_lifetime
+            .between("tokens.refresh_lifetime", 1, most)?,
+    })
 }
 
 fn positive(key: &str, value: i64) -> Result<i64, ConfigError> {
@@ -285,159 +306,6 @@ fn positive(key: &str, value: i64) -> Result<i64, ConfigError> {
     }
 }
 
-fn read_file(key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|e| ConfigError(format!("{key}: {}: {e}", path.display())))
-}
-
-/// One line of a secret file, without the line break.
-fn read_secret(key: &str, path: &Path) -> Result<String, ConfigError> {
-    let text = String::from_utf8(read_file(key, path)?)
-        .map_err(|_| ConfigError(format!("{key}: {} is not text", path.display())))?;
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() || secret.contains('\n') {
-        return Err(ConfigError(format!(
-            "{key}: {} must hold one line",
-            path.display()
-        )));
-    }
-    Ok(secret.to_owned())
-}
-
-fn location(url: &str, base: &Path) -> Result<Location, ConfigError> {
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Location::Postgres(url.to_owned()));
-    }
-    match url.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() => Ok(Location::Sqlite(
-            base.join(path.strip_prefix("//").unwrap_or(path)),
-        )),
-        _ => Err(ConfigError(format!(
-            "store.url: `{url}` must be sqlite:FILE or postgres://USER@HOST/DATABASE"
-        ))),
-    }
-}
-
-fn resources(raw: Vec<raw::RawResource>) -> Result<Vec<Resource>, ConfigError> {
-    let mut resources: Vec<Resource> = Vec::new();
-    for raw in raw {
-        let access_lifetime = raw
-            .access_lifetime
-            .map(|span| span.between("resources.access_lifetime", 1, 86_400))
-            .transpose()?;
-        let resource = Resource {
-            name: raw.name.unwrap_or_else(|| raw.id.clone()),
-            id: raw.id,
-            aliases: raw.aliases,
-            scopes: raw.scopes,
-            access_lifetime,
-        };
-        resource
-            .check()
-            .map_err(|why| ConfigError(format!("resources: {why}")))?;
-        if resources.iter().any(|other| other.id == resource.id) {
-            return Err(ConfigError(format!(
-                "resources: `{}` stands twice",
-                resource.id
-            )));
-        }
-        resources.push(resource);
-    }
-    Ok(resources)
-}
-
-fn clients(
-    raw: Vec<RawClient>,
-    resources: &[Resource],
-    base: &Path,
-) -> Result<BTreeMap<String, Client>, ConfigError> {
-    let mut clients = BTreeMap::new();
-    for RawClient {
-        id,
-        secret_file,
-        secret_digest,
-        metadata,
-    } in raw
-    {
-        let refuse = |why: String| ConfigError(format!("clients `{id}`: {why}"));
-        if id.starts_with("https://") || id.is_empty() {
-            return Err(refuse("an id that starts with https:// is a client id metadata document; choose a plain word".into()));
-        }
-        let metadata: Metadata = metadata
-            .try_into()
-            .map_err(|e: toml::de::Error| refuse(e.message().to_owned()))?;
-        if let Some(default) = &metadata.default_resource
-            && !resources.iter().any(|resource| resource.id == *default)
-        {
-            return Err(refuse(format!(
-                "default_resource `{default}` is not among the resources"
-            )));
-        }
-        let secret = match (secret_file, secret_digest) {
-            (Some(_), Some(_)) => {
-                return Err(refuse(
-                    "secret_file and secret_digest exclude each other".into(),
-                ));
-            }
-            (Some(file), None) => {
-                let secret =
-                    read_secret("secret_file", &base.join(file)).map_err(|e| refuse(e.0))?;
-                if secret.len() < 32 {
-                    return Err(refuse("the secret must have at least 32 characters".into()));
-                }
-                Some(Secret::presented(&secret).digest())
-            }
-            (None, digest) => digest.map(Digest::stored),
-        };
-        let client = Client::accept(metadata, Origin::Static)
-            .and_then(|accepted| accepted.into_client(id.clone(), Origin::Static, secret))
-            .map_err(|refusal| refuse(refusal.description.into_owned()))?;
-        if clients.insert(id.clone(), client).is_some() {
-            return Err(refuse("stands twice".into()));
-        }
-    }
-    Ok(clients)
-}
-
-fn users(raw: Vec<RawUser>, base: &Path) -> Result<Vec<StaticUser>, ConfigError> {
-    let mut users: Vec<StaticUser> = Vec::new();
-    for RawUser {
-        username,
-        password_hash,
-        password_file,
-        claims,
-    } in raw
-    {
-        let refuse = |why: &str| ConfigError(format!("users `{username}`: {why}"));
-        let password = match (password_hash, password_file) {
-            (Some(hash), None) => {
-                crate::credential::password::check_hash(&hash).map_err(|why| refuse(&why))?;
-                Password::Hash(hash)
-            }
-            (None, Some(file)) => Password::Clear(
-                read_secret("password_file", &base.join(file)).map_err(|e| refuse(&e.0))?,
-            ),
-            _ => return Err(refuse("needs either password_hash or password_file")),
-        };
-        let claims: Value = claims
-            .try_into()
-            .map_err(|e: toml::de::Error| refuse(e.message()))?;
-        let username = normal_username(&username).ok_or_else(|| {
-            refuse(
-                "a user name has 1 to 200 characters without spaces around or control characters",
-            )
-        })?;
-        if users.iter().any(|user| user.username == username) {
-            return Err(refuse("stands twice"));
-        }
-        users.push(StaticUser {
-            username,
-            password,
-            claims: claims.as_object().cloned().unwrap_or_default(),
-        });
-    }
-    Ok(users)
-}
-
 /// User names are compared in lower case.
 #[must_use]
 pub fn normal_username(text: &str) -> Option<String> {
@@ -446,21 +314,6 @@ pub fn normal_username(text: &str) -> Option<String> {
         && text.trim() == text
         && !text.chars().any(char::is_control);
     good.then(|| text.to_lowercase())
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Seconds(i64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Seconds(seconds) => Ok(Span(seconds)),
-            Written::Text(text) => Span::parse(&text).map_err(serde::de::Error::custom),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -529,7 +382,7 @@ mod tests {
             ),
             (
                 "issuer = \"https://h\"\n[outbound.hosts]\n\"a.example\" = \"127.0.0.1:1\"",
-                "outbound.hosts is for development",
+                "outbound.hosts: is for development",
             ),
             (
                 "issuer = \"https://h\"\n[[clients]]\nid = \"c\"\nredirect_uris = [\"http://x.example\"]",
@@ -556,19 +409,17 @@ mod tests {
             ("PATH", "/bin"),
         ];
         let env = env.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let config = Config::from_raw(
-            Raw::read("issuer = \"https://file\"", env).unwrap(),
-            Path::new(""),
-        )
-        .unwrap();
+        let written = Written::read(None, "issuer = \"https://file\"", env).unwrap();
+        let config = Config::from_raw(&written.raw, Path::new("")).unwrap();
         assert_eq!(
             (config.issuer.as_str(), config.tokens.access),
             ("https://env", 300)
         );
         let wrong = [("AUTH_SERVER_ISUER".to_owned(), "x".to_owned())];
         assert!(
-            Raw::read("", wrong.into_iter())
-                .unwrap_err()
+            Written::read(None, "", wrong.into_iter())
+                .err()
+                .unwrap()
                 .0
                 .contains("did you mean `issuer`?")
         );

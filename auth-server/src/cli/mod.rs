@@ -1,6 +1,7 @@
 //! The command line. What an operator types becomes one call into the library, and the answer becomes text, or JSON
 //! with `--json`. Every command but `serve` works beside a running server.
 
+mod config;
 mod password;
 mod serve;
 mod users;
@@ -50,8 +51,8 @@ Start here:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer requests until Ctrl-C
     Serve(serve::Serve),
+    Config(config::ConfigCommand),
     /// Add, list, disable and delete the people who sign in
     #[command(subcommand)]
     Users(users::Users),
@@ -73,6 +74,7 @@ pub(crate) async fn run() -> ExitCode {
     let file = Source(config);
     let done = match command {
         Command::Serve(serve) => serve.run(&file).await,
+        Command::Config(config) => config.run(&file),
         Command::Users(users) => users.run(&file).await,
     };
     match done {

@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 
 use auth_server::effects::Effects;
-use auth_server::flow::{self, Server};
+use auth_server::flow::Server;
 use auth_server::store::Access;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
@@ -56,21 +56,10 @@ impl Serve {
         let stop = CancellationToken::new();
         tokio::spawn(stop_when_asked(stop.clone()));
         tracing::info!(%issuer, %address, "ready");
-        serve(server, listener, stop)
+        auth_server::serve(server, listener, stop)
             .await
             .map_err(Failure::Internal)
     }
-}
-
-async fn serve(
-    server: Server,
-    listener: TcpListener,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    flow::tick::run(server.clone(), stop).await;
-    drop(listener);
-    server.store.close().await;
-    Ok(())
 }
 
 fn start_log(format: Format) -> Result {

@@ -4,16 +4,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::protocol::resource::ResourceScope;
 
 /// A commented configuration with every setting; `auth-server config --example` prints it.
 pub const EXAMPLE: &str = include_str!("../../example.toml");
-
-/// Environment variables with this prefix are settings; `__` separates the levels.
-const PREFIX: &str = "AUTH_SERVER_";
 
 /// A span of time, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,47 +43,47 @@ impl Span {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Raw {
-    pub(super) issuer: String,
-    #[serde(default = "name")]
+    pub(super) issuer: Option<String>,
     pub(super) name: String,
-    #[serde(default = "listen")]
     pub(super) listen: SocketAddr,
-    #[serde(default)]
     pub(super) trusted_proxies: Vec<IpAddr>,
-    #[serde(default)]
     pub(super) store: RawStore,
-    #[serde(default)]
     pub(super) keys: RawKeys,
-    #[serde(default)]
     pub(super) tokens: RawTokens,
-    #[serde(default)]
     pub(super) sessions: RawSessions,
-    #[serde(default)]
     pub(super) sign_in: RawSignIn,
-    #[serde(default)]
     pub(super) registration: RawRegistration,
-    #[serde(default)]
     pub(super) outbound: RawOutbound,
-    #[serde(default)]
     pub(super) resources: Vec<RawResource>,
-    #[serde(default)]
     pub(super) clients: Vec<RawClient>,
-    #[serde(default)]
     pub(super) users: Vec<RawUser>,
 }
 
-fn name() -> String {
-    "auth-server".into()
+impl Default for Raw {
+    fn default() -> Raw {
+        Raw {
+            issuer: None,
+            name: "auth-server".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            trusted_proxies: vec![],
+            store: RawStore::default(),
+            keys: RawKeys::default(),
+            tokens: RawTokens::default(),
+            sessions: RawSessions::default(),
+            sign_in: RawSignIn::default(),
+            registration: RawRegistration::default(),
+            outbound: RawOutbound::default(),
+            resources: vec![],
+            clients: vec![],
+            users: vec![],
+        }
+    }
 }
 
-fn listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 8080))
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawStore {
     pub(super) url: String,
@@ -100,7 +97,7 @@ impl Default for RawStore {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawKeys {
     pub(super) master_key_file: PathBuf,
@@ -116,8 +113,9 @@ impl Default for RawKeys {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "named as in the file")]
 pub(super) struct RawTokens {
     pub(super) access_lifetime: Span,
     pub(super) id_token_lifetime: Span,
@@ -138,7 +136,7 @@ impl Default for RawTokens {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSessions {
     pub(super) lifetime: Span,
@@ -154,7 +152,7 @@ impl Default for RawSessions {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawSignIn {
     pub(super) attempts_per_account: i64,
@@ -172,7 +170,7 @@ impl Default for RawSignIn {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawRegistration {
     pub(super) dynamic: bool,
@@ -202,14 +200,14 @@ impl Default for RawRegistration {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawOutbound {
     pub(super) extra_ca_file: Option<PathBuf>,
     pub(super) hosts: BTreeMap<String, SocketAddr>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawResource {
     pub(super) id: String,
@@ -223,7 +221,7 @@ pub(super) struct RawResource {
 }
 
 /// A client: its id and secret are ours, every other member is metadata of RFC 7591.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct RawClient {
     pub(super) id: String,
     #[serde(default)]
@@ -235,7 +233,7 @@ pub(super) struct RawClient {
 }
 
 /// A user: name and password are ours, every other member is a claim.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct RawUser {
     pub(super) username: String,
     #[serde(default)]
@@ -246,78 +244,29 @@ pub(super) struct RawUser {
     pub(super) claims: toml::Table,
 }
 
-impl Raw {
-    /// Reads TOML and lays the environment over it.
-    pub(super) fn read(
-        text: &str,
-        env: impl Iterator<Item = (String, String)>,
-    ) -> Result<Raw, ConfigError> {
-        let mut table: toml::Table =
-            toml::from_str(text).map_err(|e| ConfigError(e.to_string().trim_end().to_owned()))?;
-        for (name, value) in env {
-            if let Some(path) = name.strip_prefix(PREFIX) {
-                overlay(&mut table, &path.to_lowercase(), &value)
-                    .map_err(|why| ConfigError(format!("{name}: {why}")))?;
-            }
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a time is a number with s, m, h or d, like 15m")]
+        enum Written {
+            Seconds(i64),
+            Text(String),
         }
-        // Through text once more, so that an error still names line and column of the file.
-        let parsed = if text.is_empty() {
-            table.try_into()
-        } else {
-            toml::from_str(&text_of(&table, text))
-        };
-        parsed.map_err(|error: toml::de::Error| ConfigError(explain(&error)))
+        match Written::deserialize(deserializer)? {
+            Written::Seconds(seconds) => Ok(Span(seconds)),
+            Written::Text(text) => Span::parse(&text).map_err(serde::de::Error::custom),
+        }
     }
 }
 
-/// The file's own text when nothing was laid over it.
-fn text_of(table: &toml::Table, text: &str) -> String {
-    match toml::from_str::<toml::Table>(text) {
-        Ok(original) if original == *table => text.to_owned(),
-        _ => toml::to_string(table).unwrap_or_else(|_| text.to_owned()),
-    }
-}
-
-fn overlay(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
-    if let Some((head, rest)) = path.split_once("__") {
-        let entry = table
-            .entry(head)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        return match entry {
-            toml::Value::Table(inner) => overlay(inner, rest, value),
-            _ => Err(format!("`{head}` has no settings of its own")),
-        };
-    }
-    // `5`, `true` and `["a"]` keep their type; anything else is text.
-    let typed = toml::from_str::<toml::Table>(&format!("v = {value}"))
-        .ok()
-        .and_then(|mut parsed| parsed.remove("v"));
-    table.insert(
-        path.to_owned(),
-        typed.unwrap_or_else(|| toml::Value::String(value.to_owned())),
-    );
-    Ok(())
-}
-
-/// Turns serde's list of expected names into the one that was meant.
-fn explain(error: &toml::de::Error) -> String {
-    let text = error.to_string();
-    let mut names = error.message().split('`').skip(1).step_by(2);
-    if !error.message().starts_with("unknown field") {
-        return text.trim_end().to_owned();
-    }
-    let written = names.next().unwrap_or_default().to_owned();
-    let known: Vec<&str> = names.collect();
-    let place = text
-        .lines()
-        .next()
-        .filter(|line| line.contains("line"))
-        .map_or(String::new(), |line| format!(" ({})", line.trim()));
-    let nearest = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(a, &written).total_cmp(&strsim::jaro_winkler(b, &written))
-    });
-    match nearest {
-        Some(nearest) => format!("`{written}` is not a setting; did you mean `{nearest}`?{place}"),
-        None => format!("`{written}` is not a setting{place}"),
+impl Serialize for Span {
+    /// In the largest unit that keeps it whole.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = [(86_400, 'd'), (3600, 'h'), (60, 'm')];
+        let whole = units
+            .into_iter()
+            .find(|(unit, _)| self.0 != 0 && self.0 % unit == 0);
+        let (unit, letter) = whole.unwrap_or((1, 's'));
+        serializer.collect_str(&format_args!("{}{letter}", self.0 / unit))
     }
 }
