@@ -80,6 +80,15 @@ impl App {
         }
     }
 
+    /// The configured client of people, which is sent back to this loopback port.
+    pub(crate) fn visitor(world: &World, port: u16) -> Self {
+        Self::new(
+            world,
+            "visitor",
+            &format!("http://127.0.0.1:{port}/callback"),
+        )
+    }
+
     /// The configured machine client, which may introspect.
     pub(crate) fn robot(world: &World) -> Self {
         let proof = Proof::Secret(World::ROBOT_SECRET);

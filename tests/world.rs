@@ -245,6 +245,13 @@ scopes = [
 ]
 
 [[clients]]
+id = "visitor"
+client_name = "Cupcake Assistant"
+redirect_uris = ["http://127.0.0.1/callback"]
+grant_types = ["authorization_code", "refresh_token"]
+token_endpoint_auth_method = "none"
+
+[[clients]]
 id = "robot"
 client_name = "Night shift"
 secret_file = "robot"

@@ -5,7 +5,6 @@ mod driver;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::app::{App, Pkce};
@@ -15,6 +14,7 @@ use driver::Chromium;
 
 /// A listener where the browser lands after consent, and the application that owns it.
 struct Callback {
+    port: u16,
     uri: String,
     server: tokio::task::JoinHandle<()>,
 }
@@ -22,12 +22,13 @@ struct Callback {
 impl Callback {
     async fn start() -> Result<Self> {
         let tcp = TcpListener::bind("127.0.0.1:0").await?;
-        let uri = format!("http://127.0.0.1:{}/callback", tcp.local_addr()?.port());
+        let port = tcp.local_addr()?.port();
+        let uri = format!("http://127.0.0.1:{port}/callback");
         let router = axum::Router::new().fallback(async || "You can close this page.");
         let server = tokio::spawn(async move {
             let _ = axum::serve(tcp, router).await;
         });
-        Ok(Self { uri, server })
+        Ok(Self { port, uri, server })
     }
 }
 
@@ -35,16 +36,6 @@ impl Drop for Callback {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-async fn app(world: &World, callback: &Callback) -> Result<App> {
-    let metadata = json!({
-        "client_name": "Cupcake Assistant",
-        "redirect_uris": [callback.uri],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "none",
-    });
-    App::register(world, &metadata).await
 }
 
 async fn sign_in(chromium: &Chromium, name: &str, password: &str) -> Result<()> {
@@ -72,7 +63,7 @@ async fn a_person_mistypes_the_password_signs_in_and_allows() -> Result<()> {
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
-    let app = app(&world, &callback).await?;
+    let app = App::visitor(&world, callback.port);
     let chromium = Chromium::start(&chromedriver).await?;
     let pkce = Pkce::fresh();
     chromium
@@ -115,7 +106,7 @@ async fn a_person_denies_and_the_app_is_told() -> Result<()> {
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
-    let app = app(&world, &callback).await?;
+    let app = App::visitor(&world, callback.port);
     let chromium = Chromium::start(&chromedriver).await?;
     chromium
         .open(&app.authorization_url(&Pkce::fresh(), None, "xyz"))
@@ -158,7 +149,7 @@ async fn step_up_asks_for_the_addition_only() -> Result<()> {
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
-    let app = app(&world, &callback).await?;
+    let app = App::visitor(&world, callback.port);
     let chromium = Chromium::start(&chromedriver).await?;
     let first = Pkce::fresh();
     chromium
@@ -215,7 +206,7 @@ async fn after_signing_out_the_next_app_has_to_ask_for_the_password() -> Result<
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
-    let app = app(&world, &callback).await?;
+    let app = App::visitor(&world, callback.port);
     let chromium = Chromium::start(&chromedriver).await?;
     chromium
         .open(&app.authorization_url(&Pkce::fresh(), None, "one"))
@@ -245,7 +236,7 @@ async fn every_page_fits_light_dark_and_phone() -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
-    let app = app(&world, &callback).await?;
+    let app = App::visitor(&world, callback.port);
     let chromium = Chromium::start(&chromedriver).await?;
     chromium
         .open(&app.authorization_url(&Pkce::fresh(), None, "one"))

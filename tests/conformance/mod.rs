@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -30,13 +30,7 @@ async fn the_authorization_server_passes_every_authorization_scenario() -> Resul
     };
     let world = World::start(Setup::default()).await?;
     let port = free_port()?;
-    let metadata = json!({
-        "client_name": "Conformance suite",
-        "redirect_uris": [format!("http://127.0.0.1:{port}/callback")],
-        "grant_types": ["authorization_code"],
-        "token_endpoint_auth_method": "none",
-    });
-    let app = App::register(&world, &metadata).await?;
+    let app = App::visitor(&world, port);
     let results = world.folder.path().join("results");
     let mut suite = Command::new(node)
         .arg(need::root().join(SUITE))
@@ -108,12 +102,7 @@ async fn server_conforms(revision: &str) -> Result<()> {
         return Ok(());
     };
     let world = World::start(Setup::default()).await?;
-    let metadata = json!({
-        "client_name": "Conformance suite",
-        "redirect_uris": ["http://127.0.0.1:43120/callback"],
-        "token_endpoint_auth_method": "none",
-    });
-    let app = App::register(&world, &metadata).await?;
+    let app = App::visitor(&world, 43120);
     let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
     let token = app.redeem(&code, &verifier).await?.get("access_token")?;
     let proxy = Proxy::start(&world.resource, &token).await?;

@@ -44,13 +44,7 @@ async fn every_acknowledged_refresh_token_survives_twenty_crashes() -> Result<()
         ..Setup::default()
     })
     .await?;
-    let metadata = serde_json::json!({
-        "client_name": "Survivor",
-        "redirect_uris": ["http://127.0.0.1:43119/callback"],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "none",
-    });
-    let app = App::register(&world, &metadata).await?;
+    let app = App::visitor(&world, 43119);
     let mut browser = Browser::new();
     let mut tokens = Vec::new();
     for _ in 0..CLIENTS {

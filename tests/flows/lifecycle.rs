@@ -41,12 +41,7 @@ async fn an_issuer_with_a_path_works_from_discovery_to_search() -> Result<()> {
         let document: Value = serde_json::from_str(&response.text().await?)?;
         ensure!(document == world.metadata, "{url} differs: {document}");
     }
-    let metadata = json!({
-        "client_name": "Pathfinder",
-        "redirect_uris": ["http://127.0.0.1:43122/callback"],
-        "token_endpoint_auth_method": "none",
-    });
-    let app = App::register(&world, &metadata).await?;
+    let app = App::visitor(&world, 43122);
     let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
     let token = app.redeem(&code, &verifier).await?.get("access_token")?;
     let found = app

@@ -63,13 +63,7 @@ async fn a_machine_searches_with_its_own_credentials() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_family_is_inactive_and_cannot_refresh() -> Result<()> {
     let world = World::start(Setup::default()).await?;
-    let metadata = json!({
-        "client_name": "Leaver",
-        "redirect_uris": ["http://127.0.0.1:43124/callback"],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "none",
-    });
-    let app = App::register(&world, &metadata).await?;
+    let app = App::visitor(&world, 43124);
     let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
     let tokens = app.redeem(&code, &verifier).await?;
     let robot = App::robot(&world);

@@ -13,7 +13,7 @@ use crate::browser::Browser;
 use crate::need;
 use crate::world::{Setup, World, fresh_database};
 
-const REDIRECT_URI: &str = "http://127.0.0.1:43118/callback";
+const PORT: u16 = 43118;
 
 /// Sends the same request from `count` connections at once and gathers the answers.
 async fn together<F, T>(count: usize, request: F) -> Result<Vec<Answer>>
@@ -37,16 +37,6 @@ where
     Ok(answers)
 }
 
-async fn app(world: &World) -> Result<App> {
-    let metadata = serde_json::json!({
-        "client_name": "Racer",
-        "redirect_uris": [REDIRECT_URI],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "none",
-    });
-    App::register(world, &metadata).await
-}
-
 /// One code, a thousand redemptions: one success, and afterwards not even that one's tokens live.
 async fn race_for_a_code(database: Option<String>) -> Result<()> {
     let world = World::start(Setup {
@@ -55,7 +45,7 @@ async fn race_for_a_code(database: Option<String>) -> Result<()> {
         ..Setup::default()
     })
     .await?;
-    let app = app(&world).await?;
+    let app = App::visitor(&world, PORT);
     let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
     let answers = together(1_000, || {
         let (app, code, verifier) = (app.clone(), code.clone(), verifier.clone());
@@ -106,7 +96,7 @@ async fn race_to_refresh(database: Option<String>) -> Result<()> {
         ..Setup::default()
     })
     .await?;
-    let app = app(&world).await?;
+    let app = App::visitor(&world, PORT);
     let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
     let first = app.redeem(&code, &verifier).await?.get("refresh_token")?;
     let answers = together(200, || {

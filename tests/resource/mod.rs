@@ -17,13 +17,7 @@ use crate::world::{Setup, World};
 /// A world, a client in it, and what the token endpoint gave that client.
 async fn signed_in(setup: Setup<'_>) -> Result<(World, App, Value)> {
     let world = World::start(setup).await?;
-    let metadata = json!({
-        "client_name": "Visitor",
-        "redirect_uris": ["http://127.0.0.1:43121/callback"],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_method": "none",
-    });
-    let app = App::register(&world, &metadata).await?;
+    let app = App::visitor(&world, 43121);
     let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
     let answer = app.redeem(&code, &verifier).await?;
     answer.get("access_token")?;
