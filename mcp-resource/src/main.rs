@@ -118,33 +118,52 @@ async fn serve(source: &Source) -> anyhow::Result<()> {
         listener.with_context(|| format!("listen: {} cannot be used", config.listen()))?;
     let (public_url, issuer) = (config.public_url().to_owned(), config.issuer().to_owned());
     let server = mcp_resource::start(config).await?;
-    tracing::info!(%public_url, %issuer, documents = server.document_count(), ready = server.is_ready(), "listening");
     let shutdown = CancellationToken::new();
-    tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            asked_to_stop().await;
-            tracing::info!("stopping");
-            shutdown.cancel();
-        }
-    });
+    let stop = Stop::listen()?;
+    tokio::spawn(stop.then_cancel(shutdown.clone()));
+    tracing::info!(%public_url, %issuer, documents = server.document_count(), ready = server.is_ready(), "listening");
     server.run(listener, shutdown).await
 }
 
-/// Ctrl-C, or SIGTERM from whoever supervises us.
-async fn asked_to_stop() {
+/// Ctrl-C, or SIGTERM from whoever supervises us. Heard from the moment this exists.
+struct Stop {
     #[cfg(unix)]
-    {
+    signals: [tokio::signal::unix::Signal; 2],
+}
+
+impl Stop {
+    #[cfg(unix)]
+    fn listen() -> anyhow::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
+        let signals = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ];
+        Ok(Self { signals })
     }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+
+    #[cfg(unix)]
+    async fn then_cancel(self, shutdown: CancellationToken) {
+        let [mut interrupt, mut terminate] = self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn then_cancel(self, shutdown: CancellationToken) {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            tracing::info!("stopping");
+            shutdown.cancel();
+        }
     }
 }

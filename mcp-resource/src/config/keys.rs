@@ -106,7 +106,7 @@ pub(crate) const KEYS: &[Key] = &[
         "auth.audiences",
         Kind::List,
         "[]",
-        "Values of `aud` that are accepted besides public_url.",
+        "Values of `aud` that are accepted besides `public_url`.",
     ),
     key(
         "auth.required_scopes",
@@ -118,7 +118,7 @@ pub(crate) const KEYS: &[Key] = &[
         "auth.included_scopes",
         Kind::Map,
         "{}",
-        "Broader scopes and what they include, e.g. { docs = [\"docs.read\"] }.",
+        "Broader scopes and what they include, e.g. `{ docs = [\"docs.read\"] }`.",
     ),
     key(
         "auth.allowed_clients",
@@ -136,7 +136,7 @@ pub(crate) const KEYS: &[Key] = &[
         "auth.token_types",
         Kind::List,
         r#"["at+jwt"]"#,
-        "Accepted values of the header `typ`. Keycloak, Auth0 and Entra write \"JWT\"; empty: any.",
+        "Accepted values of the header `typ`. Keycloak, Auth0 and Entra write `JWT`; empty: any.",
     ),
     key(
         "auth.leeway_seconds",
@@ -160,7 +160,7 @@ pub(crate) const KEYS: &[Key] = &[
         "auth.scope_claims",
         Kind::List,
         r#"["scope", "scp", "permissions"]"#,
-        "The claims that may say what is allowed, a string or a list; dots are paths (realm_access.roles).",
+        "The claims that may say what is allowed, a string or a list; dots are paths (`realm_access.roles`).",
     ),
     key(
         "auth.ca_file",
@@ -196,7 +196,7 @@ pub(crate) const KEYS: &[Key] = &[
         "documents.language",
         Kind::Text,
         r#""english""#,
-        "The language of the documents, for word stems; \"none\" takes words as they are.",
+        "The language of the documents, for word stems; `none` takes words as they are.",
     ),
     key(
         "documents.poll_seconds",
@@ -238,7 +238,7 @@ pub(crate) const KEYS: &[Key] = &[
         "documents.url_fields",
         Kind::List,
         r#"["url", "link", "href"]"#,
-        "CSV and JSON Lines: the field that is the URL, absolute or relative to base_url.",
+        "CSV and JSON Lines: the field that is the URL, absolute or relative to `base_url`.",
     ),
     key(
         "documents.text_fields",
@@ -250,7 +250,7 @@ pub(crate) const KEYS: &[Key] = &[
         "documents.rows",
         Kind::Rows,
         "[]",
-        "Other fields for some files: { files = \"orders/*.csv\", id = [\"no\"], title = [\"customer\"], url = [], text = [\"note\"] }.",
+        "Other fields for some files: `{ files = \"orders/*.csv\", id = [\"no\"], title = [\"customer\"], url = [], text = [\"note\"] }`.",
     ),
     key(
         "tools.max_results",
@@ -262,25 +262,25 @@ pub(crate) const KEYS: &[Key] = &[
         "tools.search_scopes",
         Kind::List,
         "[]",
-        "Scopes that `search` needs besides auth.required_scopes.",
+        "Scopes that `search` needs besides `auth.required_scopes`.",
     ),
     key(
         "tools.fetch_scopes",
         Kind::List,
         "[]",
-        "Scopes that `fetch` needs besides auth.required_scopes.",
+        "Scopes that `fetch` needs besides `auth.required_scopes`.",
     ),
     key(
         "http.allowed_origins",
         Kind::List,
         "[]",
-        "Browser origins that may call besides our own, e.g. \"https://app.example.com\"; \"*\" allows all. On loopback, all loopback origins may.",
+        "Browser origins that may call besides our own, e.g. `https://app.example.com`; `*` allows all. On loopback, all loopback origins may.",
     ),
     key(
         "http.allowed_hosts",
         Kind::List,
         "[]",
-        "Values of the Host header that are accepted besides the host of public_url; \"*\" accepts all.",
+        "Values of the Host header that are accepted besides the host of `public_url`; `*` accepts all.",
     ),
     key(
         "http.max_body_bytes",
@@ -310,12 +310,7 @@ pub(crate) const KEYS: &[Key] = &[
         "log.level",
         Kind::Text,
         r#""info""#,
-        "error, warn, info, debug, trace, or a filter such as \"warn,mcp_resource=debug\".",
+        "error, warn, info, debug, trace, or a filter such as `warn,mcp_resource=debug`.",
     ),
-    key(
-        "log.format",
-        Kind::Text,
-        r#""text""#,
-        "\"text\" or \"json\".",
-    ),
+    key("log.format", Kind::Text, r#""text""#, "`text` or `json`."),
 ];

@@ -221,7 +221,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Ok(None);
     }
-    Ok(Some(token.trim()))
+    Ok(Some(token.trim()).filter(|token| !token.is_empty()))
 }
 
 /// The only place where the guard reads the clock.

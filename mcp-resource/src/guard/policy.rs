@@ -202,10 +202,11 @@ impl FromStr for Algorithm {
             .into_iter()
             .find(|algorithm| algorithm.name() == name)
             .ok_or_else(|| {
+                let all = Self::ALL.map(Self::name).join(", ");
                 PolicyError::new(
                     "algorithms",
                     name,
-                    "is not an asymmetric signature algorithm",
+                    format!("is none of the asymmetric ones: {all}"),
                 )
             })
     }
@@ -249,7 +250,8 @@ fn identifier(setting: &'static str, text: &str) -> Result<Url, PolicyError> {
         return refuse("must have neither query nor fragment");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not contain a user name or password");
+        let why = "must not contain a user name or password";
+        return Err(PolicyError::new(setting, "the URL", why));
     }
     Ok(url)
 }

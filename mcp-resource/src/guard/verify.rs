@@ -336,3 +336,125 @@ fn show(value: Option<&Value>) -> String {
         |value| value.to_string().chars().take(200).collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn policy() -> Policy {
+        Policy::new("https://h/mcp", "https://login.example.com")
+    }
+
+    fn token(header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.AAAA", part(header), part(claims))
+    }
+
+    fn read_claims(policy: &Policy, changes: &Value) -> Result<Caller, &'static str> {
+        let mut claims = json!({
+            "iss": "https://login.example.com", "aud": "https://h/mcp", "sub": "alice", "exp": NOW + 60,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let token = token(&json!({ "alg": "ES256", "typ": "at+jwt" }), &claims);
+        let read = read(policy, &token, NOW).map(|claimed| claimed.caller);
+        read.map_err(|invalid| invalid.rule)
+    }
+
+    #[test]
+    fn times_count_with_the_leeway_to_the_second() {
+        for (changes, accepted) in [
+            (json!({ "exp": NOW - 29 }), true),
+            (json!({ "exp": NOW - 30 }), false),
+            (json!({ "nbf": NOW + 30 }), true),
+            (json!({ "nbf": NOW + 31 }), false),
+            (json!({ "exp": i64::MAX }), true),
+            (json!({ "exp": 1e300 }), true),
+            (json!({ "exp": -1e300 }), false),
+            (json!({ "exp": i64::MIN }), false),
+            (json!({ "nbf": i64::MIN }), true),
+            (json!({ "nbf": i64::MAX }), false),
+            (json!({ "exp": true }), false),
+        ] {
+            assert_eq!(
+                read_claims(&policy(), &changes).is_ok(),
+                accepted,
+                "{changes}"
+            );
+        }
+        let mut strict = policy();
+        strict.leeway = std::time::Duration::ZERO;
+        assert!(read_claims(&strict, &json!({ "exp": NOW })).is_err());
+        assert!(read_claims(&strict, &json!({ "exp": NOW + 1 })).is_ok());
+    }
+
+    #[test]
+    fn the_first_claim_that_is_present_says_what_is_allowed() {
+        for (changes, scopes) in [
+            (json!({ "scope": "a b" }), "a b"),
+            (json!({ "scp": ["a", "b"] }), "a b"),
+            (json!({ "scp": "a", "permissions": ["b"] }), "a"),
+            (json!({ "permissions": ["b", 7] }), "b"),
+            (json!({ "scope": 7 }), ""),
+            (json!({}), ""),
+        ] {
+            let caller = read_claims(&policy(), &changes).unwrap();
+            assert_eq!(caller.scopes().to_string(), scopes, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_claim_name_with_dots_is_a_name_first_and_then_a_path() {
+        let mut policy = policy();
+        policy.claims.scope = vec![
+            "https://example.com/roles".to_owned(),
+            "realm.roles".to_owned(),
+        ];
+        for (changes, scopes) in [
+            (json!({ "https://example.com/roles": ["a"] }), "a"),
+            (json!({ "realm": { "roles": ["b"] } }), "b"),
+            (json!({ "realm": 7 }), ""),
+        ] {
+            let caller = read_claims(&policy, &changes).unwrap();
+            assert_eq!(caller.scopes().to_string(), scopes, "{changes}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_acts_for_nobody_is_its_own_subject() {
+        let caller = read_claims(&policy(), &json!({ "sub": null, "azp": "batch" })).unwrap();
+        assert_eq!(
+            (caller.subject(), caller.client_id()),
+            ("batch", Some("batch"))
+        );
+        assert!(read_claims(&policy(), &json!({ "sub": "" })).is_err());
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_that_would_accept_the_token() {
+        let token = token(&json!({ "alg": "ES256", "typ": "JWT" }), &json!({}));
+        assert_eq!(
+            read(&policy(), &token, NOW).unwrap_err().setting,
+            Some("token_types")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_harm(token in "[ -~é.]{0,200}") {
+            prop_assert!(read(&policy(), &token, NOW).is_err());
+        }
+
+        #[test]
+        fn only_the_named_issuer_and_audience_pass(iss in "[a-z:/.]{0,30}", aud in "[a-z:/.]{0,20}") {
+            let read = read_claims(&policy(), &json!({ "iss": iss, "aud": aud }));
+            prop_assert_eq!(read.is_ok(), iss == "https://login.example.com" && aud == "https://h/mcp");
+        }
+    }
+}
