@@ -127,16 +127,16 @@ impl App {
         scope: Option<&str>,
         state: &str,
     ) -> String {
-        let mut query = vec![
+        let query = [
             ("response_type", "code"),
-            ("client_id", self.id.as_str()),
+            ("client_id", &self.id),
             ("redirect_uri", &self.redirect_uri),
             ("resource", &self.resource),
             ("code_challenge", &pkce.challenge),
             ("code_challenge_method", "S256"),
             ("state", state),
+            ("scope", scope.unwrap_or_default()),
         ];
-        query.extend(scope.map(|scope| ("scope", scope)));
         format!(
             "{}?{}",
             self.named("authorization_endpoint"),
@@ -335,10 +335,11 @@ pub(crate) fn jwk_set(key: &RsaKeyPair, kid: &str) -> Value {
     json!({"keys": [jwk.as_ref()]})
 }
 
-/// Form encoding.
+/// Form encoding. A parameter without a value is left out.
 pub(crate) fn encode(pairs: &[(&str, &str)]) -> String {
+    let given = pairs.iter().filter(|(_, value)| !value.is_empty());
     form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
+        .extend_pairs(given)
         .finish()
 }
 

@@ -265,8 +265,8 @@ async fn every_page_fits_light_dark_and_phone() -> Result<()> {
 /// Three pictures of the page on screen, none of which scrolls sideways.
 async fn photograph(chromium: &Chromium, folder: &Path, name: &str) -> Result<()> {
     for (kind, width, height, scheme) in [
-        ("light", 1200, 900, "light"),
-        ("dark", 1200, 900, "dark"),
+        ("light", 1200, 1060, "light"),
+        ("dark", 1200, 1060, "dark"),
         ("phone", 390, 844, "light"),
     ] {
         chromium.resize(width, height).await?;

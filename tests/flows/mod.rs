@@ -8,3 +8,4 @@ mod machine;
 mod pages;
 mod races;
 mod registrations;
+mod tokens;
