@@ -1,8 +1,13 @@
 //! The command line. What an operator types becomes one call into the library, and the answer becomes text, or JSON
 //! with `--json`. Every command but `serve` works beside a running server.
 
+mod clients;
 mod config;
+mod keys;
+mod migrate;
+mod output;
 mod password;
+mod resources;
 mod serve;
 mod users;
 
@@ -14,7 +19,7 @@ use auth_server::config::{Config, ConfigError};
 use auth_server::effects::Effects;
 use auth_server::flow;
 use auth_server::flow::operator::Operator;
-use auth_server::store::{self, Access, Store};
+use auth_server::store::{self, Access};
 use clap::{Parser, Subcommand};
 
 /// The configuration file that is read when none is named.
@@ -53,9 +58,15 @@ Start here:
 enum Command {
     Serve(serve::Serve),
     Config(config::ConfigCommand),
-    /// Add, list, disable and delete the people who sign in
+    Migrate(migrate::Migrate),
     #[command(subcommand)]
     Users(users::Users),
+    #[command(subcommand)]
+    Clients(clients::Clients),
+    #[command(subcommand)]
+    Resources(resources::Resources),
+    #[command(subcommand)]
+    Keys(keys::Keys),
 }
 
 /// Why a command did not do what was asked.
@@ -75,7 +86,11 @@ pub(crate) async fn run() -> ExitCode {
     let done = match command {
         Command::Serve(serve) => serve.run(&file).await,
         Command::Config(config) => config.run(&file),
+        Command::Migrate(migrate) => migrate.run(&file).await,
         Command::Users(users) => users.run(&file).await,
+        Command::Clients(clients) => clients.run(&file).await,
+        Command::Resources(resources) => resources.run(&file).await,
+        Command::Keys(keys) => keys.run(&file).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,17 +136,20 @@ impl Source {
         Ok(Config::load(self.file().as_deref(), environment())?)
     }
 
-    /// The store of the configuration, to work on beside a running server.
-    async fn desk(&self) -> Result<Desk> {
+    /// Opens the store beside a running server, works, and closes it, whatever came of it.
+    async fn work<T>(&self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
         let config = self.config()?;
         let store = flow::start::open_store(&config, Access::Command)
             .await
             .map_err(|error| Failure::Mendable(format!("{error:#}")))?;
-        Ok(Desk {
-            config,
-            store,
-            effects: Effects::system(),
-        })
+        let operator = Operator {
+            config: &config,
+            store: &store,
+            effects: &Effects::system(),
+        };
+        let done = work(operator).await;
+        store.close().await;
+        done
     }
 }
 
@@ -139,30 +157,6 @@ impl Source {
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// An opened store with what the operator's flows need.
-struct Desk {
-    config: Config,
-    store: Store,
-    effects: Effects,
-}
-
-impl Desk {
-    fn operator(&self) -> Operator<'_> {
-        Operator {
-            config: &self.config,
-            store: &self.store,
-            effects: &self.effects,
-        }
-    }
-
-    /// Runs one command and closes the store, whatever came of it.
-    async fn work<T>(self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
-        let done = work(self.operator()).await;
-        self.store.close().await;
-        done
-    }
 }
 
 impl From<ConfigError> for Failure {

@@ -1,19 +1,41 @@
 //! `auth-server users`: the people who sign in.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use auth_server::flow::operator::NewUser;
+use auth_server::store::User;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::output::{self, Page, table};
 use super::password::PasswordSource;
-use super::{Result, Source};
+use super::{Result, Source, mendable};
 
-/// What to do with users.
+/// Add, list, disable and delete the people who sign in
+///
+/// Users who stand in the configuration file are changed there.
 #[derive(Subcommand)]
+#[command(after_help = "\
+Examples:
+  auth-server users add alice
+  auth-server users list
+  auth-server users disable alice")]
 pub(super) enum Users {
-    /// Add a user
     Add(Add),
+    List(List),
+    Password(Password),
+    /// End a user's sessions and let no new one begin; nothing is lost
+    #[command(after_help = "Example:\n  auth-server users disable alice")]
+    Disable {
+        /// The user's name
+        name: String,
+    },
+    /// Let a disabled user sign in again
+    #[command(after_help = "Example:\n  auth-server users enable alice")]
+    Enable {
+        /// The user's name
+        name: String,
+    },
+    Delete(Delete),
 }
 
 /// Add a user
@@ -24,7 +46,8 @@ pub(super) enum Users {
 #[command(after_help = "\
 Examples:
   auth-server users add alice --email alice@example.com --claim name='Alice Example'
-  auth-server users add bob --password-file bob.txt")]
+  auth-server users add bob --password-file bob.txt
+  head -c 18 /dev/urandom | base64 | tee eve.txt | auth-server users add eve --password-stdin")]
 pub(super) struct Add {
     /// The name that is typed at sign-in; upper and lower case are the same
     name: String,
@@ -41,10 +64,57 @@ pub(super) struct Add {
     json: bool,
 }
 
+/// List the users by name
+///
+/// A user of the configuration file is listed once the server has started with that file.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  auth-server users list
+  auth-server users list --json --limit 1000 | jq -r '.users[].username'")]
+pub(super) struct List {
+    #[command(flatten)]
+    page: Page,
+}
+
+/// Set a new password
+///
+/// It is asked for twice at a terminal; else it is the first line of standard input, or of a file.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  auth-server users password alice
+  auth-server users password bob --password-file bob.txt")]
+pub(super) struct Password {
+    /// The user's name
+    name: String,
+    #[command(flatten)]
+    password: PasswordSource,
+}
+
+/// Delete a user with all sessions, consents and grants
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  auth-server users delete alice
+  auth-server users delete bob --yes")]
+pub(super) struct Delete {
+    /// The user's name
+    name: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
 impl Users {
     pub(super) async fn run(self, source: &Source) -> Result {
         match self {
             Users::Add(add) => add.run(source).await,
+            Users::List(list) => list.run(source).await,
+            Users::Password(password) => password.run(source).await,
+            Users::Disable { name } => disable(source, &name).await,
+            Users::Enable { name } => enable(source, &name).await,
+            Users::Delete(delete) => delete.run(source).await,
         }
     }
 }
@@ -57,31 +127,145 @@ impl Add {
             claims.insert("email_verified".into(), true.into());
         }
         claims.extend(self.claims);
-        let desk = source.desk().await?;
-        desk.work(async |operator| {
-            let name = operator.free_username(&self.name).await?;
-            let password = self.password.read()?;
-            let user = operator
-                .add_user(NewUser {
-                    username: name,
-                    password,
-                    claims,
-                })
-                .await?;
-            let mut out = std::io::stdout();
-            if self.json {
-                writeln!(
-                    out,
-                    "{}",
-                    json!({"sub": user.id, "username": user.username})
-                )?;
+        source
+            .work(async |operator| {
+                let name = operator.free_username(&self.name).await?;
+                let password = self.password.read()?;
+                let user = operator.add_user(name, password, claims).await?;
+                if self.json {
+                    return output::json(&shown(&user));
+                }
+                output::line(&format!(
+                    "{} can sign in now (sub {})",
+                    user.username, user.id
+                ))
+            })
+            .await
+    }
+}
+
+impl List {
+    async fn run(self, source: &Source) -> Result {
+        source
+            .work(async |operator| {
+                let users = operator
+                    .store
+                    .users(&self.page.after(), self.page.limit)
+                    .await?;
+                let next = self.page.next(&users, |user| &user.username);
+                if self.page.json {
+                    let users: Vec<Value> = users.iter().map(shown).collect();
+                    return output::json(&json!({"users": users, "next": next}));
+                }
+                let rows = users.iter().map(|user| {
+                    let place = if operator.is_configured_user(&user.username) {
+                        "file"
+                    } else {
+                        "store"
+                    };
+                    [
+                        user.username.clone(),
+                        claim_of(user, "name"),
+                        claim_of(user, "email"),
+                        place.to_owned(),
+                        user.disabled_at.map_or_else(
+                            || "active".to_owned(),
+                            |at| format!("disabled {}", output::time(at)),
+                        ),
+                        user.id.clone(),
+                    ]
+                });
+                table(["USER", "NAME", "EMAIL", "FROM", "STATE", "SUB"], rows)?;
+                self.page.tell_more("users list", next)
+            })
+            .await
+    }
+}
+
+impl Password {
+    async fn run(self, source: &Source) -> Result {
+        source
+            .work(async |operator| {
+                let user = operator.user(&self.name).await?;
+                let password = self.password.read()?;
+                operator.set_password(&user, password).await?;
+                output::line(&format!("{} has a new password", user.username))
+            })
+            .await
+    }
+}
+
+async fn disable(source: &Source, name: &str) -> Result {
+    source
+        .work(async |operator| {
+            let user = operator.user(name).await?;
+            let name = &user.username;
+            if operator.disable_user(&user).await? {
+                output::line(&format!("{name} cannot sign in any more"))
             } else {
-                writeln!(out, "{} can sign in now (sub {})", user.username, user.id)?;
+                output::line(&format!("{name} was disabled already"))
             }
-            Ok(())
         })
         .await
+}
+
+async fn enable(source: &Source, name: &str) -> Result {
+    source
+        .work(async |operator| {
+            let user = operator.user(name).await?;
+            let name = &user.username;
+            if operator.enable_user(&user).await? {
+                output::line(&format!("{name} can sign in again"))
+            } else {
+                output::line(&format!("{name} was not disabled"))
+            }
+        })
+        .await
+}
+
+impl Delete {
+    async fn run(self, source: &Source) -> Result {
+        source
+            .work(async |operator| {
+                let user = operator.user(&self.name).await?;
+                let name = &user.username;
+                if !self.yes && !confirmed(name)? {
+                    return output::line("nothing was deleted");
+                }
+                operator.delete_user(&user).await?;
+                output::line(&format!("{name} is deleted"))
+            })
+            .await
     }
+}
+
+fn confirmed(name: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return mendable("there is no terminal to ask at; --yes deletes without asking");
+    }
+    let mut err = std::io::stderr();
+    write!(
+        err,
+        "Delete {name} with all sessions, consents and grants? [y/N] "
+    )?;
+    err.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+fn shown(user: &User) -> Value {
+    json!({
+        "sub": user.id,
+        "username": user.username,
+        "claims": user.claims,
+        "disabled_at": user.disabled_at,
+    })
+}
+
+fn claim_of(user: &User, name: &str) -> String {
+    let claim = user.claims.get(name).and_then(Value::as_str);
+    claim.unwrap_or_default().to_owned()
 }
 
 fn claim(text: &str) -> std::result::Result<(String, Value), String> {

@@ -1,23 +1,23 @@
-//! What the operator does to users, clients and resources, from the command line or elsewhere. Each change is one
+//! What the operator does to users, clients and resources, from the command line or elsewhere. Each deed is one
 //! [`Change`]: it says in words what it does, is made in one transaction, and its event is written in the same.
 //!
 //! What stands in the configuration file is changed there: the next start would undo a change made here.
 
+mod clients;
+mod resources;
+mod users;
+
+use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::{Map, Value};
-
 use super::{Error, Result};
-use crate::config::{Config, normal_username};
-use crate::credential::password;
+use crate::config::Config;
 use crate::effects::Effects;
 use crate::protocol::event::{Event, Kind};
 use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::resource::Resource;
 use crate::protocol::secret::identifier;
-use crate::store::{Store, User};
-
-/// Fewest characters of a password (NIST SP 800-63B 3.1.1.2 with a second factor).
-const SHORTEST_PASSWORD: usize = 8;
+use crate::store::{Store, StoredClient, User};
 
 /// The operator at work: on a running server, or on the store beside one.
 #[derive(Clone, Copy)]
@@ -30,93 +30,58 @@ pub struct Operator<'a> {
     pub effects: &'a Effects,
 }
 
-/// A user to add.
-pub struct NewUser {
-    /// What will be typed at sign-in.
-    pub username: String,
-    /// In clear; it is hashed here.
-    pub password: String,
-    /// OpenID Connect claims.
-    pub claims: Map<String, Value>,
-}
-
 /// One change of the operator.
 #[derive(Clone)]
 enum Change {
     AddUser(User),
+    /// The new hash.
+    SetPassword(User, String),
+    DisableUser(User),
+    EnableUser(User),
+    DeleteUser(User),
+    AddClient(Box<StoredClient>),
+    /// Client id and the digest of the new secret.
+    ReplaceSecret(String, String),
+    DeleteClient(String),
+    PutResource(Resource),
+    DeleteResource(String),
 }
 
 impl Operator<'_> {
-    /// The name as it is stored, when nobody has it yet.
-    pub async fn free_username(&self, name: &str) -> Result<String> {
-        let name = normal_username(name).ok_or_else(|| {
-            refuse(
-                "a user name has 1 to 200 characters without spaces around or control characters",
-            )
-        })?;
-        if self.store.user_by_name(&name).await?.is_some() {
-            return Err(refuse(format!("there is a user `{name}` already")));
-        }
-        Ok(name)
-    }
-
-    /// Adds a user who can sign in at once.
-    pub async fn add_user(&self, new: NewUser) -> Result<User> {
-        let username = self.free_username(&new.username).await?;
-        let user = User {
-            id: identifier("us_", self.effects.fresh()),
-            password_hash: Some(self.hash(new.password).await?),
-            claims: new.claims,
-            disabled_at: None,
-            username,
-        };
-        if self.make(Change::AddUser(user.clone())).await? {
-            Ok(user)
-        } else {
-            let name = &user.username;
-            Err(refuse(format!("there is a user `{name}` already")))
-        }
-    }
-
-    async fn hash(&self, clear: String) -> Result<String> {
-        if clear.chars().count() < SHORTEST_PASSWORD {
-            return Err(refuse(format!(
-                "a password has at least {SHORTEST_PASSWORD} characters"
-            )));
-        }
-        if clear.len() > password::LONGEST {
-            return Err(refuse(format!(
-                "a password has at most {} bytes",
-                password::LONGEST
-            )));
-        }
-        let salt = self.effects.fresh();
-        let hashed = tokio::task::spawn_blocking(move || password::hash(&clear, salt)).await;
-        let hashed = hashed.map_err(anyhow::Error::from)?;
-        hashed.map_err(|why| anyhow::anyhow!("argon2: {why}").into())
-    }
-
     /// Makes a change together with its event; false when there was nothing to change.
     async fn make(&self, change: Change) -> Result<bool> {
         let now = self.effects.now();
         let id = identifier("ev_", self.effects.fresh());
         let event = change.event();
-        let made = self
-            .store
-            .write(move |tx| {
-                let (change, id, event) = (change.clone(), id.clone(), event.clone());
-                Box::pin(async move {
-                    let made = match &change {
-                        Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
-                    };
-                    if made {
-                        tx.record(&id, &event, now).await?;
+        let made = self.store.write(move |tx| {
+            let (change, id, event) = (change.clone(), id.clone(), event.clone());
+            Box::pin(async move {
+                let made = match &change {
+                    Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
+                    Change::SetPassword(user, hash) => {
+                        tx.set_password(&user.username, hash).await?
                     }
-                    Ok(made)
-                })
+                    Change::DisableUser(user) => tx.disable_user(&user.username, now).await?,
+                    Change::EnableUser(user) => tx.enable_user(&user.username).await?,
+                    Change::DeleteUser(user) => tx.delete_user(&user.username).await?,
+                    Change::AddClient(client) => tx.insert_client(client).await?,
+                    Change::ReplaceSecret(id, digest) => {
+                        tx.replace_client_secret(id, digest).await?
+                    }
+                    Change::DeleteClient(id) => tx.delete_client(id).await?,
+                    Change::PutResource(resource) => {
+                        tx.upsert_resource(resource, now).await?;
+                        true
+                    }
+                    Change::DeleteResource(id) => tx.delete_resource(id).await?,
+                };
+                if made {
+                    tx.record(&id, &event, now).await?;
+                }
+                Ok(made)
             })
-            .await?;
-        Ok(made)
+        });
+        Ok(made.await?)
     }
 }
 
@@ -124,7 +89,14 @@ impl Change {
     fn event(&self) -> Event {
         let event = Event::done(Kind::Operator, self.to_string());
         match self {
-            Change::AddUser(user) => event.by(&user.id),
+            Change::AddUser(user)
+            | Change::SetPassword(user, _)
+            | Change::DisableUser(user)
+            | Change::EnableUser(user)
+            | Change::DeleteUser(user) => event.by(&user.id),
+            Change::AddClient(client) => event.client(&client.id),
+            Change::ReplaceSecret(id, _) | Change::DeleteClient(id) => event.client(id),
+            Change::PutResource(_) | Change::DeleteResource(_) => event,
         }
     }
 }
@@ -133,10 +105,19 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Change::AddUser(user) => write!(f, "user {} added", user.username),
+            Change::SetPassword(user, _) => write!(f, "password of user {} set", user.username),
+            Change::DisableUser(user) => write!(f, "user {} disabled", user.username),
+            Change::EnableUser(user) => write!(f, "user {} enabled", user.username),
+            Change::DeleteUser(user) => write!(f, "user {} deleted", user.username),
+            Change::AddClient(_) => f.write_str("client added"),
+            Change::ReplaceSecret(..) => f.write_str("client secret replaced"),
+            Change::DeleteClient(_) => f.write_str("client deleted"),
+            Change::PutResource(resource) => write!(f, "resource {} put", resource.id),
+            Change::DeleteResource(id) => write!(f, "resource {id} deleted"),
         }
     }
 }
 
-fn refuse(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+fn refuse(why: impl Into<Cow<'static, str>>) -> Error {
     Refusal::new(Code::InvalidRequest, why).into()
 }

@@ -41,6 +41,17 @@ impl StoredClient {
     }
 }
 
+/// How many clients may register themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From one address, in the time that counts.
+    pub per_address: i64,
+    /// From anywhere, in the time that counts.
+    pub per_hour: i64,
+    /// Kept at once.
+    pub most: i64,
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     id: String,
@@ -79,14 +90,13 @@ impl Store {
         row.map(StoredClient::try_from).transpose()
     }
 
-    /// A public dynamic client that was registered with the same metadata.
-    pub async fn twin(&self, fingerprint: &str) -> Result<Option<StoredClient>, Error> {
-        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
-                           FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL AND disabled_at IS NULL \
-                           ORDER BY created_at LIMIT 1";
-        let row: Option<Row> =
+    /// The id of a public dynamic client that was registered with the same metadata; the oldest of several.
+    pub async fn twin(&self, fingerprint: &str) -> Result<Option<String>, Error> {
+        const SQL: &str = "SELECT id FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL \
+                           AND disabled_at IS NULL ORDER BY created_at, id LIMIT 1";
+        let row: Option<(String,)> =
             read!(self, pool => sqlx::query_as(SQL).bind(fingerprint).fetch_optional(pool).await?);
-        row.map(StoredClient::try_from).transpose()
+        Ok(row.map(|(id,)| id))
     }
 
     /// At most `limit` clients by id, after `after`.
@@ -122,29 +132,96 @@ impl Tx {
             .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
-    /// Replaces a client's metadata and secret (RFC 7592 §2.2); false when it is gone.
-    pub async fn update_client(&mut self, client: &StoredClient) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "UPDATE clients SET metadata = $2, fingerprint = $3, secret_digest = $4, registration_digest = $5 \
-                           WHERE id = $1 AND disabled_at IS NULL";
+    /// Adds a client that registers itself, unless a limit is reached: `per_address` and `per_hour` count those that were
+    /// created after `since`, `most` all that are kept. False when it was not added.
+    pub async fn register_client(
+        &mut self,
+        client: &StoredClient,
+        since: i64,
+        limits: Limits,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at) \
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE \
+            (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $9 AND address = $7) < $10 AND \
+            (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $9) < $11 AND \
+            (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic') < $12 \
+            ON CONFLICT DO NOTHING";
         write!(self, c => sqlx::query(SQL)
-            .bind(&client.id).bind(to_json(&client.metadata)).bind(&client.fingerprint)
-            .bind(client.secret_digest.as_deref()).bind(client.registration_digest.as_deref())
+            .bind(&client.id).bind(client.origin.as_str()).bind(to_json(&client.metadata)).bind(&client.fingerprint)
+            .bind(client.secret_digest.as_deref()).bind(client.registration_digest.as_deref()).bind(client.address.as_deref())
+            .bind(client.created_at)
+            .bind(since).bind(limits.per_address).bind(limits.per_hour).bind(limits.most)
             .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
-    /// Closes the management of a registration that several installations share now.
-    pub async fn close_registration(&mut self, id: &str) -> Result<(), sqlx::Error> {
-        const SQL: &str = "UPDATE clients SET registration_digest = NULL WHERE id = $1";
-        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|_| ()))
+    /// Replaces metadata and secret of a registration (RFC 7592 §2.2); false when it is gone or its access token
+    /// is no longer the one in `client`.
+    pub async fn update_registration(
+        &mut self,
+        client: &StoredClient,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE clients SET metadata = $3, fingerprint = $4, secret_digest = $5 \
+                           WHERE id = $1 AND registration_digest = $2 AND disabled_at IS NULL";
+        write!(self, c => sqlx::query(SQL)
+            .bind(&client.id).bind(client.registration_digest.as_deref()).bind(to_json(&client.metadata))
+            .bind(&client.fingerprint).bind(client.secret_digest.as_deref())
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Replaces the secret of a client that has one; false when there is no such client.
+    pub async fn replace_client_secret(
+        &mut self,
+        id: &str,
+        digest: &str,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE clients SET secret_digest = $2 \
+                           WHERE id = $1 AND secret_digest IS NOT NULL AND disabled_at IS NULL";
+        write!(self, c => sqlx::query(SQL).bind(id).bind(digest).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Closes the management of a registration that several installations share, and starts its term anew, so that it
+    /// is not swept before the newest of them has used it. False when it was shared after `recent` and nothing changed.
+    pub async fn share_registration(
+        &mut self,
+        id: &str,
+        now: i64,
+        recent: i64,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE clients SET registration_digest = NULL, created_at = $2 \
+                           WHERE id = $1 AND (registration_digest IS NOT NULL OR created_at <= $3)";
+        write!(self, c => sqlx::query(SQL).bind(id).bind(now).bind(recent).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Ends a registration with everything that it was granted (RFC 7592 §2.3); false when it is gone or its access
+    /// token is another. The row counts towards the limits until it is swept, so that registering and deleting in turn
+    /// evades none.
+    pub async fn end_registration(
+        &mut self,
+        id: &str,
+        registration_digest: &str,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE clients SET disabled_at = $3, secret_digest = NULL, registration_digest = NULL \
+                           WHERE id = $1 AND registration_digest = $2 AND disabled_at IS NULL";
+        let ended = write!(self, c => sqlx::query(SQL).bind(id).bind(registration_digest).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))?;
+        if ended {
+            self.revoke_all(id).await?;
+        }
+        Ok(ended)
     }
 
     /// Deletes a client with everything that it was granted (RFC 7592 §2.3); false when there is none.
     pub async fn delete_client(&mut self, id: &str) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "DELETE FROM clients WHERE id = $1";
+        self.revoke_all(id).await?;
+        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Removes what users allowed a client, and with it every refresh token.
+    async fn revoke_all(&mut self, id: &str) -> Result<(), sqlx::Error> {
         const GRANTS: &str = "DELETE FROM grants WHERE client_id = $1";
         const CONSENTS: &str = "DELETE FROM consents WHERE client_id = $1";
-        const SQL: &str = "DELETE FROM clients WHERE id = $1";
         write!(self, c => sqlx::query(GRANTS).bind(id).execute(c).await.map(|_| ()))?;
-        write!(self, c => sqlx::query(CONSENTS).bind(id).execute(c).await.map(|_| ()))?;
-        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+        write!(self, c => sqlx::query(CONSENTS).bind(id).execute(c).await.map(|_| ()))
     }
 }

@@ -19,6 +19,7 @@ mod seen;
 mod sessions;
 mod sweep;
 mod users;
+mod version;
 mod writer;
 
 use std::borrow::Cow;
@@ -34,7 +35,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Transaction};
 
-pub use clients::StoredClient;
+pub use clients::{Limits, StoredClient};
 pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};
 pub use documents::Document;
@@ -44,6 +45,7 @@ pub use requests::RequestRow;
 pub use sessions::Session;
 pub use sweep::Swept;
 pub use users::User;
+pub use version::Version;
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
