@@ -238,14 +238,36 @@ pub(super) fn tools(written: &Written) -> Result<Tools, ConfigError> {
 }
 
 pub(super) fn http(written: &Written) -> Result<Http, ConfigError> {
+    let allowed_origins = written.list("http.allowed_origins");
+    if let Some(odd) = allowed_origins.iter().find(|origin| !is_origin(origin)) {
+        let why =
+            format!("{odd:?} is not an origin; write e.g. https://app.example.com, without a path");
+        return Err(written.refuse("http.allowed_origins", why));
+    }
+    let allowed_hosts = written.list("http.allowed_hosts");
+    if let Some(odd) = allowed_hosts
+        .iter()
+        .find(|host| host.is_empty() || host.contains('/'))
+    {
+        let why = format!("{odd:?} is not the name of a host; write e.g. docs.example.com");
+        return Err(written.refuse("http.allowed_hosts", why));
+    }
     Ok(Http {
-        allowed_origins: written.list("http.allowed_origins"),
-        allowed_hosts: written.list("http.allowed_hosts"),
+        allowed_origins,
+        allowed_hosts,
         max_body_bytes: written.size("http.max_body_bytes", 1_000, 100_000_000)?,
         timeout: written.seconds("http.timeout_seconds", 0.1, 3600.0)?,
         max_concurrent_per_caller: written.size("http.max_concurrent_per_caller", 1, 10_000)?,
         shutdown: written.seconds("http.shutdown_seconds", 0.0, 600.0)?,
     })
+}
+
+/// Scheme, host and port and nothing else; `null` is the origin of pages without one.
+fn is_origin(text: &str) -> bool {
+    let origin = |url: Url| url.origin().ascii_serialization();
+    matches!(text, "*" | "null")
+        || Url::parse(text)
+            .is_ok_and(|url| origin(url).eq_ignore_ascii_case(text.trim_end_matches('/')))
 }
 
 pub(super) fn log(written: &Written) -> Result<Log, ConfigError> {

@@ -4,6 +4,7 @@
 //! authorities come from our own configuration, never from a token.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::policy::{Algorithm, Policy, PolicyError, is_loopback};
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
 /// How long keys are fresh: what `Cache-Control: max-age` says, within these bounds.
-const FRESH: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(1));
+const FRESH: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(1);
 const FRESH_BY_DEFAULT: Duration = Duration::from_mins(10);
 
 /// Where the keys of one issuer are.
@@ -31,16 +32,30 @@ pub(super) struct Discovery {
     places: Vec<String>,
     jwks_uri: Option<String>,
     algorithms: Vec<Algorithm>,
+    fresh: RangeInclusive<Duration>,
     http: reqwest::Client,
 }
 
 /// The keys could not be fetched; says which URL failed and how.
 #[derive(Clone, Debug)]
-pub(super) struct Unreachable(String);
+pub(super) struct Unreachable {
+    problem: String,
+    /// Nobody answered at all, so there is no use in asking the same host for another path.
+    silent: bool,
+}
+
+impl Unreachable {
+    fn new(problem: String) -> Self {
+        Self {
+            problem,
+            silent: false,
+        }
+    }
+}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.problem)
     }
 }
 
@@ -65,8 +80,14 @@ impl Discovery {
             places: well_known(&issuer),
             jwks_uri: policy.jwks_uri.clone(),
             algorithms: policy.algorithms.clone(),
+            fresh: FRESH,
             http: client(&issuer, policy.extra_ca_pem.as_deref())?,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn fresh_for(self, fresh: RangeInclusive<Duration>) -> Self {
+        Self { fresh, ..self }
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -81,13 +102,13 @@ impl Discovery {
         };
         let answer = self.read(&jwks_uri).await?;
         let set = KeySet::parse(&answer.body, &self.algorithms);
-        let set = set.map_err(|problem| Unreachable(format!("{jwks_uri} {problem}")))?;
+        let set = set.map_err(|problem| Unreachable::new(format!("{jwks_uri} {problem}")))?;
         Ok((
             set,
             answer
                 .max_age
                 .unwrap_or(FRESH_BY_DEFAULT)
-                .clamp(FRESH.0, FRESH.1),
+                .clamp(*self.fresh.start(), *self.fresh.end()),
         ))
     }
 
@@ -96,14 +117,19 @@ impl Discovery {
         for place in &self.places {
             match self.metadata(place).await {
                 Ok(jwks_uri) => return Ok(jwks_uri),
-                Err(problem) => problems.push(problem.0),
+                Err(Unreachable { problem, silent }) => {
+                    problems.push(problem);
+                    if silent {
+                        break;
+                    }
+                }
             }
         }
-        Err(Unreachable(problems.join("; ")))
+        Err(Unreachable::new(problems.join("; ")))
     }
 
     async fn metadata(&self, place: &str) -> Result<String, Unreachable> {
-        let refuse = |why: String| Err(Unreachable(format!("{place} {why}")));
+        let refuse = |why: String| Err(Unreachable::new(format!("{place} {why}")));
         let answer = self.read(place).await?;
         let metadata: Metadata = match serde_json::from_slice(&answer.body) {
             Ok(metadata) => metadata,
@@ -128,8 +154,9 @@ impl Discovery {
     }
 
     async fn read(&self, url: &str) -> Result<Answer, Unreachable> {
-        let failed = |error: reqwest::Error| {
-            Unreachable(format!("{url} cannot be read: {}", innermost(&error)))
+        let failed = |error: reqwest::Error| Unreachable {
+            problem: format!("{url} cannot be read: {}", innermost(&error)),
+            silent: error.is_connect() || error.is_timeout(),
         };
         let request = self
             .http
@@ -137,7 +164,10 @@ impl Discovery {
             .header(header::ACCEPT, "application/json");
         let mut response = request.send().await.map_err(failed)?;
         if response.status() != http::StatusCode::OK {
-            return Err(Unreachable(format!("{url} answers {}", response.status())));
+            return Err(Unreachable::new(format!(
+                "{url} answers {}",
+                response.status()
+            )));
         }
         let max_age = response
             .headers()
@@ -146,7 +176,7 @@ impl Discovery {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(Unreachable(format!(
+                return Err(Unreachable::new(format!(
                     "{url} answers more than {MAX_ANSWER_BYTES} bytes"
                 )));
             }

@@ -179,7 +179,78 @@ pub(super) fn well_known(issuer: &Url) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use axum::extract::State;
+    use axum::response::{IntoResponse as _, Response};
+    use http::StatusCode;
+    use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
+    use serde_json::json;
+
     use super::*;
+    use crate::guard::Policy;
+
+    /// Serves other keys every time; counts how often.
+    #[derive(Clone, Default)]
+    struct Issuer {
+        fetches: Arc<AtomicUsize>,
+        down: Arc<AtomicBool>,
+    }
+
+    async fn answer(State(issuer): State<Issuer>) -> Response {
+        issuer.fetches.fetch_add(1, Ordering::SeqCst);
+        if issuer.down.load(Ordering::SeqCst) {
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
+        let key = EcKeyPair::generate(EcCurve::P256)
+            .unwrap()
+            .to_jwk_public_key();
+        axum::Json(json!({ "keys": [key.as_ref()] })).into_response()
+    }
+
+    #[tokio::test]
+    async fn aged_keys_serve_while_new_ones_are_fetched() {
+        let issuer = Issuer::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut policy = Policy::new(
+            "http://localhost/mcp",
+            format!("http://{}", listener.local_addr().unwrap()),
+        );
+        policy.jwks_uri = Some(format!("{}/keys", policy.issuer));
+        let router = axum::Router::new()
+            .fallback(answer)
+            .with_state(issuer.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let at_once = Duration::ZERO..=Duration::ZERO;
+        let discovery = Discovery::new(&policy).unwrap().fresh_for(at_once);
+        let keys = Arc::new(Keys::new(discovery, Duration::from_secs(30)));
+
+        let first = keys.current().await.unwrap().fingerprint();
+        assert_eq!(
+            keys.held().unwrap().fingerprint(),
+            first,
+            "the old keys serve meanwhile"
+        );
+        let begun = Instant::now();
+        while keys.read(Instant::now()).unwrap().set.fingerprint() == first {
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "the new keys never came"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        issuer.down.store(true, Ordering::SeqCst);
+        let before = issuer.fetches.load(Ordering::SeqCst);
+        for _ in 0..50 {
+            assert!(keys.held().is_some(), "an outage keeps them");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let fetches = issuer.fetches.load(Ordering::SeqCst) - before;
+        assert!(
+            fetches <= 2,
+            "a failed fetch is not repeated at once: {fetches}"
+        );
+    }
 
     #[test]
     fn an_issuer_with_a_path_has_three_places_and_one_without_has_two() {

@@ -19,10 +19,11 @@ mod step_up;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use http::{HeaderName, Method, Uri, header};
+use http::{HeaderName, Method, Request, Uri, header};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -93,7 +94,16 @@ pub(crate) fn router(config: &Config, index: Arc<Index>) -> Router {
         .fallback(not_found)
         .with_state(app)
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_failure(()),
+        )
+}
+
+/// The path only: a query may hold what does not belong into a log.
+fn span(request: &Request<Body>) -> tracing::Span {
+    tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
 }
 
 /// What browsers may do from another origin (B-24). It is outermost, so that they can read refusals too.

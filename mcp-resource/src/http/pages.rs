@@ -4,6 +4,7 @@
 //! those that do not: an address cannot be used to find out what is in the folder.
 
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
@@ -13,8 +14,9 @@ const MAX_ID_CHARS: usize = 500;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /documents/{id}`
-pub(super) async fn document(Path(id): Path<String>) -> Response {
-    if id.chars().count() > MAX_ID_CHARS || id.chars().any(char::is_control) {
+pub(super) async fn document(id: Result<Path<String>, PathRejection>) -> Response {
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    if id.is_empty() || id.chars().count() > MAX_ID_CHARS || id.chars().any(char::is_control) {
         return Problem::new(
             StatusCode::NOT_FOUND,
             "not_found",

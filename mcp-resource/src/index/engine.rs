@@ -30,6 +30,8 @@ const TITLE_BOOST: f32 = 2.5;
 /// What a document gets on top when it has every word of the query.
 const ALL_WORDS_BOOST: f32 = 2.0;
 const MAX_WORD_BYTES: usize = 80;
+/// Further words of a query are ignored: nobody types so many, and each costs time.
+const MAX_WORDS: usize = 32;
 /// Words with which people ask and which say nothing about what they look for; tantivy knows only the shortest ones.
 const ASKING: &[&str] = &[
     "about", "all", "am", "any", "can", "could", "did", "do", "does", "find", "from", "get", "had",
@@ -337,7 +339,9 @@ fn tokens(analyzer: &TextAnalyzer, text: &str) -> Vec<String> {
     let mut analyzer = analyzer.clone();
     let mut stream = analyzer.token_stream(text);
     let mut tokens = Vec::new();
-    while let Some(token) = stream.next() {
+    while tokens.len() < MAX_WORDS
+        && let Some(token) = stream.next()
+    {
         if !tokens.contains(&token.text) {
             tokens.push(token.text.clone());
         }

@@ -47,6 +47,9 @@ fn a_refusal_names_the_key_the_place_and_what_to_write() {
         "documents.rows = [{ files = \"*.csv\", idd = \"no\" }]",
         "tools.max_results = 0",
         "http.timeout_seconds = \"soon\"",
+        "http.allowed_origins = [\"app.example.com\"]",
+        "http.allowed_origins = [\"https://app.example.com/path\"]",
+        "http.allowed_hosts = [\"https://docs.example.com\"]",
         "log.format = \"xml\"",
         "a = ",
     ]

@@ -200,3 +200,60 @@ async fn a_key_set_may_hold_keys_that_cannot_be_used() {
     world.issuer.publish(vec![odd, encryption, key]);
     assert_eq!(world.try_token(&world.token()).await.status, 200);
 }
+
+/// An issuer with a certificate of its own authority: a TLS server that gives one answer a connection.
+fn private_issuer(key: &Key) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let private =
+        rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], private)
+        .unwrap();
+    let tls = std::sync::Arc::new(tls);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let metadata = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") }).to_string();
+    let keys = json!({ "keys": [key.public] }).to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(std::sync::Arc::clone(&tls)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream.unwrap());
+            let mut request = [0; 2_000];
+            let Ok(read) = stream.read(&mut request) else {
+                continue;
+            };
+            let is_keys = request[..read].starts_with(b"GET /keys ");
+            let body = if is_keys { &keys } else { &metadata };
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            // The client may have left: it does not trust us.
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    (url, issued.cert.pem())
+}
+
+#[tokio::test]
+async fn an_issuer_with_a_private_authority_is_trusted_only_when_configured() {
+    let mut issuer = Issuer::start().await;
+    let (url, certificate) = private_issuer(&issuer.key());
+    issuer.url = url;
+    let world = World::start_for(issuer.clone(), "").await;
+    assert_eq!(world.try_token(&world.token()).await.status, 503);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), certificate).unwrap();
+    let settings = format!("auth.ca_file = {:?}", file.path().display().to_string());
+    let world = World::start_for(issuer, &settings).await;
+    assert_eq!(world.try_token(&world.token()).await.status, 200);
+}

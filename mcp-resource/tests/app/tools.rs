@@ -162,6 +162,7 @@ async fn a_result_links_to_a_page_that_names_the_document_and_no_more() {
         .get("/documents/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
         .await;
     assert!(!markup.text.contains("<script"), "{}", markup.text);
+    assert_eq!(world.get("/documents/%ff").await.status, 404);
     assert_eq!(
         world
             .get(&format!("/documents/{}", "a".repeat(600)))
