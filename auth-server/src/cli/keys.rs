@@ -42,10 +42,11 @@ Examples:
   auth-server keys rotate
   auth-server keys rotate --now
 
---now is for a key that others may know. Resource servers that still hold the old key set
-may refuse new tokens for a few minutes.")]
+--now is for a key that others may know: the old keys are withdrawn and the new ones sign at once.
+Tokens of the old keys are good no more as soon as resource servers fetch the key set again;
+applications get new ones by themselves.")]
 pub(super) struct Rotate {
-    /// Sign with the new keys at once, because the old ones may be known to others
+    /// Withdraw the old keys at once, because others may know them
     #[arg(long)]
     now: bool,
 }
@@ -94,7 +95,7 @@ impl Rotate {
             .iter()
             .all(|key| before.iter().any(|old| old.kid == key.kid))
         {
-            output::line("new keys are published already and will sign soon")?;
+            output::line("a rotation is under way already; nothing was changed")?;
         }
         print(&after, now)
     }

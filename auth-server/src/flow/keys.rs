@@ -124,7 +124,7 @@ pub async fn ensure(server: &Server) -> Result<()> {
     let mut made = false;
     for alg in SIGNING {
         if server.keys.signer(alg, now).is_err() {
-            add(server, alg, now).await?;
+            add(server, alg, now, Old::Retiring).await?;
             made = true;
         }
     }
@@ -144,23 +144,36 @@ pub async fn rotate_when_due(server: &Server) -> Result<()> {
         if newest.is_some_and(|signs_from| {
             signs_from <= now && now - signs_from >= server.config.key_rotation
         }) {
-            add(server, alg, now + PUBLISHED_AHEAD).await?;
+            add(server, alg, now + PUBLISHED_AHEAD, Old::Retiring).await?;
         }
     }
     Ok(())
 }
 
-/// Publishes new keys now; they sign after [`PUBLISHED_AHEAD`] seconds, or at once when `at_once` is set because the
-/// old ones may be known to others.
+/// Publishes new keys now; they sign after [`PUBLISHED_AHEAD`] seconds. With `at_once` they sign immediately and every
+/// old key is withdrawn, because others may know it: tokens it signed are good no more.
 pub async fn rotate(server: &Server, at_once: bool) -> Result<()> {
-    let from = server.now() + if at_once { 0 } else { PUBLISHED_AHEAD };
+    let now = server.now();
     for alg in SIGNING {
-        add(server, alg, from).await?;
+        if at_once {
+            add(server, alg, now, Old::Distrusted).await?;
+        } else {
+            add(server, alg, now + PUBLISHED_AHEAD, Old::Retiring).await?;
+        }
     }
     refresh(server).await
 }
 
-async fn add(server: &Server, alg: Alg, signs_from: i64) -> Result<()> {
+/// What becomes of the keys before a new one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Old {
+    /// Published until the last token they signed has expired.
+    Retiring,
+    /// Withdrawn.
+    Distrusted,
+}
+
+async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old) -> Result<()> {
     let private = make(server, alg).await?;
     let now = server.now();
     let row = StoredKey {
@@ -181,6 +194,9 @@ async fn add(server: &Server, alg: Alg, signs_from: i64) -> Result<()> {
         .write(move |tx| {
             let (row, id, event) = (row.clone(), id.clone(), event.clone());
             Box::pin(async move {
+                if old == Old::Distrusted {
+                    tx.distrust_keys(&row.alg, now).await?;
+                }
                 if tx.insert_key(&row).await? {
                     tx.retire_keys_before(&row.alg, row.signs_from, retires_at)
                         .await?;

@@ -56,4 +56,10 @@ impl Tx {
         const SQL: &str = "UPDATE keys SET retires_at = $3 WHERE alg = $1 AND signs_from < $2 AND retires_at IS NULL";
         write!(self, c => sqlx::query(SQL).bind(alg).bind(signs_from).bind(retires_at).execute(c).await.map(|_| ()))
     }
+
+    /// Withdraws every key of the algorithm at once, those that do not sign yet too: others may know them.
+    pub async fn distrust_keys(&mut self, alg: &str, now: i64) -> Result<(), sqlx::Error> {
+        const SQL: &str = "UPDATE keys SET retires_at = $2 WHERE alg = $1 AND (retires_at IS NULL OR retires_at > $2)";
+        write!(self, c => sqlx::query(SQL).bind(alg).bind(now).execute(c).await.map(|_| ()))
+    }
 }
