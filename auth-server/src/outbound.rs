@@ -1,8 +1,46 @@
-//! The one HTTP client.
+//! The one HTTP client: for documents, key sets and whatever else lies behind a URL that somebody else chose (rule
+//! A-57). It decides whom we may ask and how much we listen:
+//!
+//! 1. https only, and plain http to this very machine in development;
+//! 2. the addresses of a host are judged after they were resolved and before the connection is made to one of them, so
+//!    a name that resolves differently a second time gains nothing;
+//! 3. no redirects, no proxy of the environment, only status 200, only JSON, at most 16 KiB and 5 seconds;
+//! 4. one request under way for each URL, a bounded number for each host and in all.
 
-use url::Url;
+mod address;
+mod freshness;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use moka::future::Cache;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::sync::Semaphore;
+use url::{Host, Url};
 
 use crate::config;
+use crate::protocol::issuer::is_loopback;
+
+/// Most bytes of a body.
+const LARGEST: usize = 16 * 1024;
+/// Longest time from the first lookup to the last byte.
+const LONGEST: Duration = Duration::from_secs(5);
+/// Requests under way at once.
+const AT_ONCE: usize = 256;
+/// Requests to one host in [`WINDOW`]: nobody uses us to flood another.
+const PER_HOST: u32 = 300;
+const WINDOW: Duration = Duration::from_mins(1);
+/// What a host reads about us.
+const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// What was fetched.
 #[derive(Clone, Debug)]
@@ -19,16 +57,441 @@ pub struct Fetched {
 pub struct FetchError(pub String);
 
 /// The client with its limits.
-pub struct Outbound {}
+pub struct Outbound {
+    client: reqwest::Client,
+    loopback: bool,
+    under_way: Cache<String, Result<Fetched, FetchError>>,
+    hosts: Cache<String, Arc<AtomicU32>>,
+    slots: Semaphore,
+}
 
 impl Outbound {
-    /// Builds the client.
-    pub fn new(_config: &config::Outbound) -> Result<Outbound, String> {
-        Ok(Outbound {})
+    /// Builds the client; fails when the additional root certificates are none.
+    pub fn new(config: &config::Outbound) -> Result<Outbound, String> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(config.extra_ca.as_deref())?)
+            .dns_resolver(Resolver {
+                hosts: config.hosts.clone(),
+                loopback: config.loopback,
+            })
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .timeout(LONGEST)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(2)
+            .user_agent(USER_AGENT)
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Outbound {
+            client,
+            loopback: config.loopback,
+            under_way: Cache::builder()
+                .max_capacity(10_000)
+                // An answer is for those who waited for it; nothing is remembered here.
+                .time_to_live(Duration::ZERO)
+                .build(),
+            hosts: Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(WINDOW)
+                .build(),
+            slots: Semaphore::new(AT_ONCE),
+        })
     }
 
-    /// Fetches a JSON document.
-    pub async fn get_json(&self, _url: &Url) -> Result<Fetched, FetchError> {
-        Err(FetchError("not there yet".into()))
+    /// Fetches a JSON document. Callers that ask for the same URL at the same time share one request.
+    pub async fn get_json(&self, url: &Url) -> Result<Fetched, FetchError> {
+        self.may_ask(url).map_err(FetchError)?;
+        let answer = async { self.ask(url).await.map_err(FetchError) };
+        self.under_way.get_with(url.to_string(), answer).await
+    }
+
+    /// What can be said before anything is resolved. An address in the URL never reaches the resolver.
+    fn may_ask(&self, url: &Url) -> Result<(), String> {
+        let host = url.host().ok_or("the URL has no host")?;
+        match url.scheme() {
+            "https" => {}
+            "http" if self.loopback && is_loopback(&host) => {}
+            _ => return Err("the URL must start with https://".into()),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("the URL must not have user information".into());
+        }
+        let literal = match host {
+            Host::Domain(_) => return Ok(()),
+            Host::Ipv4(v4) => IpAddr::V4(v4),
+            Host::Ipv6(v6) => IpAddr::V6(v6),
+        };
+        match address::refused(literal, self.loopback) {
+            Some(why) => Err(format!("the host is {why}")),
+            None => Ok(()),
+        }
+    }
+
+    async fn ask(&self, url: &Url) -> Result<Fetched, String> {
+        let host = url.host_str().unwrap_or_default();
+        let asked = self.hosts.get_with_by_ref(host, async { Arc::default() });
+        if asked.await.fetch_add(1, Ordering::Relaxed) >= PER_HOST {
+            return Err("this host was asked too often within a minute".into());
+        }
+        let Ok(_slot) = self.slots.try_acquire() else {
+            return Err("too many requests are under way".into());
+        };
+        self.request(url)
+            .await
+            .unwrap_or_else(|error| Err(explain(&error)))
+    }
+
+    /// The request itself: the outer error is the network's, the inner one says what was wrong with the answer.
+    async fn request(&self, url: &Url) -> Result<Result<Fetched, String>, reqwest::Error> {
+        let request = self.client.get(url.clone());
+        let mut response = request.header(ACCEPT, "application/json").send().await?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Ok(Err(format!(
+                "the host redirects ({}), which is not followed",
+                status.as_u16()
+            )));
+        }
+        if status != http::StatusCode::OK {
+            return Ok(Err(format!(
+                "the host answered with status {}; only 200 counts",
+                status.as_u16()
+            )));
+        }
+        let kind = response.headers().get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !is_json(kind) {
+            let shown: String = kind.chars().take(80).collect();
+            return Ok(Err(format!(
+                "the content type `{shown}` is not application/json or application/*+json"
+            )));
+        }
+        let fresh_for = freshness::fresh_for(response.headers());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > LARGEST {
+                return Ok(Err(format!(
+                    "the answer is larger than {} KiB",
+                    LARGEST / 1024
+                )));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Ok(Fetched { body, fresh_for }))
+    }
+}
+
+/// Resolves a name and lets only addresses through that may be reached; the connection is made to one of these.
+struct Resolver {
+    hosts: BTreeMap<String, SocketAddr>,
+    loopback: bool,
+}
+
+/// Why a name leads nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Unreachable(String);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        if let Some(address) = self.hosts.get(name.as_str()) {
+            let address = *address;
+            return Box::pin(async move { Ok(Box::new(std::iter::once(address)) as Addrs) });
+        }
+        let loopback = self.loopback;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
+                .await
+                .map_err(|_| Unreachable("the host name does not resolve".into()))?
+                .collect();
+            let allowed = judge(found, loopback)?;
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn judge(found: Vec<SocketAddr>, loopback: bool) -> Result<Vec<SocketAddr>, Unreachable> {
+    let mut why = None;
+    let allowed: Vec<_> = found
+        .into_iter()
+        .filter(|address| {
+            let refused = address::refused(address.ip(), loopback);
+            why = why.or(refused);
+            refused.is_none()
+        })
+        .collect();
+    match why {
+        Some(why) if allowed.is_empty() => Err(Unreachable(format!("the host resolves to {why}"))),
+        None if allowed.is_empty() => Err(Unreachable("the host name does not resolve".into())),
+        _ => Ok(allowed),
+    }
+}
+
+/// Mozilla's roots and those of the operator; the provider is named, because a program may contain several.
+fn tls(extra_ca: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(pem) = extra_ca {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| format!("extra_ca_file: {error}"))?;
+            roots
+                .add(certificate)
+                .map_err(|error| format!("extra_ca_file: {error}"))?;
+        }
+        if roots.len() == before {
+            return Err("extra_ca_file: holds no certificate in PEM form".into());
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// `application/json` or `application/*+json`, whatever the parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// The network's error in words that give away nothing about our own side.
+fn explain(error: &reqwest::Error) -> String {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(Unreachable(why)) = cause.downcast_ref() {
+            return why.clone();
+        }
+        if let Some(tls) = tls_error(cause) {
+            return format!("the host's TLS is not accepted: {tls}");
+        }
+        source = cause.source();
+    }
+    if error.is_timeout() {
+        format!("the host did not answer within {} s", LONGEST.as_secs())
+    } else if error.is_connect() {
+        "no connection to the host".into()
+    } else {
+        "the host did not send a whole HTTP answer".into()
+    }
+}
+
+/// An I/O error hides the one that it carries from `source`.
+fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(carrier) => tls_error(carrier.get_ref()?),
+        None => cause.downcast_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{Hosts, json};
+    use super::*;
+
+    const URL: &str = "https://client.example/a.json";
+
+    async fn fetch(outbound: &Outbound, url: &str) -> Result<Fetched, String> {
+        outbound
+            .get_json(&Url::parse(url).unwrap())
+            .await
+            .map_err(|error| error.0)
+    }
+
+    /// What is fetched when the host sends these bytes.
+    async fn answered(answer: impl Into<Vec<u8>>) -> Result<Fetched, String> {
+        let hosts = Hosts::start(&["client.example"]).await;
+        hosts.put(URL, answer);
+        fetch(&Outbound::new(&hosts.settings()).unwrap(), URL).await
+    }
+
+    #[tokio::test]
+    async fn json_is_fetched_with_its_freshness() {
+        let fetched = answered(json("cache-control: max-age=60\r\n", "{}"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (fetched.body.as_slice(), fetched.fresh_for),
+            (&b"{}"[..], Some(60))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_bad_answer_is_refused_and_explained() {
+        let large = "x".repeat(LARGEST + 1);
+        let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\n{}";
+        let lying = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+            large.len()
+        );
+        for (answer, why) in [
+            (
+                "HTTP/1.1 302 Found\r\nlocation: https://127.0.0.1/\r\ncontent-length: 0\r\n\r\n"
+                    .to_owned(),
+                "redirects (302)",
+            ),
+            (
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                "status 404",
+            ),
+            ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), "status 204"),
+            (page.to_owned(), "content type `text/html`"),
+            (json("", &large), "larger than 16 KiB"),
+            (lying, "larger than 16 KiB"),
+            (
+                json("", "{}").replace("content-length: 2", "content-length: 9"),
+                "whole HTTP answer",
+            ),
+            ("nonsense\r\n\r\n".to_owned(), "whole HTTP answer"),
+        ] {
+            let refused = answered(answer).await.unwrap_err();
+            assert!(refused.contains(why), "{refused} / {why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_host_is_left_after_five_seconds() {
+        let refused = answered("").await.unwrap_err();
+        assert_eq!(refused, "the host did not answer within 5 s");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_a_special_use_address_is_refused() {
+        let production = Outbound::new(&config::Outbound::default()).unwrap();
+        let why = fetch(&production, "https://localhost/a.json")
+            .await
+            .unwrap_err();
+        assert_eq!(why, "the host resolves to a loopback address (RFC 6890)");
+        let development = config::Outbound {
+            loopback: true,
+            ..config::Outbound::default()
+        };
+        let development = Outbound::new(&development).unwrap();
+        let why = fetch(&development, "https://localhost:9/a.json")
+            .await
+            .unwrap_err();
+        assert_eq!(why, "no connection to the host");
+    }
+
+    #[test]
+    fn a_connection_goes_only_to_an_address_that_was_judged() {
+        let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
+        let mixed = vec![at("10.0.0.1"), at("1.1.1.1"), at("::1")];
+        assert_eq!(judge(mixed, false).unwrap(), [at("1.1.1.1")]);
+        let why = judge(vec![at("192.168.0.1")], true)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(why, "the host resolves to a private address (RFC 6890)");
+        assert!(judge(vec![], true).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_the_url_is_judged_in_every_spelling() {
+        let outbound = Outbound::new(&config::Outbound::default()).unwrap();
+        for host in [
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "10.0.0.1",
+            "[::1]",
+            "[::ffff:169.254.169.254]",
+            "[fd00::1]",
+            "169.254.169.254",
+            "127.0.0.1.",
+        ] {
+            let refused = fetch(&outbound, &format!("https://{host}/x"))
+                .await
+                .unwrap_err();
+            assert!(refused.contains("RFC 6890"), "{host}: {refused}");
+        }
+        for url in [
+            "http://client.example/x",
+            "http://localhost/x",
+            "ftp://client.example/x",
+            "https://a:b@client.example/x",
+        ] {
+            assert!(
+                fetch(&outbound, url)
+                    .await
+                    .unwrap_err()
+                    .starts_with("the URL must"),
+                "{url}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_an_unknown_authority_is_refused() {
+        let hosts = Hosts::start(&["client.example"]).await;
+        let settings = config::Outbound {
+            extra_ca: None,
+            ..hosts.settings()
+        };
+        let refused = fetch(&Outbound::new(&settings).unwrap(), URL)
+            .await
+            .unwrap_err();
+        assert!(refused.contains("TLS is not accepted"), "{refused}");
+        let other = Hosts::start(&["other.example"]).await;
+        let mut settings = other.settings();
+        settings
+            .hosts
+            .insert("client.example".into(), other.address);
+        let refused = fetch(&Outbound::new(&settings).unwrap(), URL)
+            .await
+            .unwrap_err();
+        assert!(refused.contains("TLS is not accepted"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_file_without_certificates_is_no_authority() {
+        let settings = config::Outbound {
+            extra_ca: Some(b"nothing".to_vec()),
+            ..config::Outbound::default()
+        };
+        assert!(Outbound::new(&settings).is_err());
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_one_request_and_later_ones_ask_anew() {
+        let hosts = Hosts::start(&["client.example"]).await;
+        hosts.put(URL, json("", "{}"));
+        let outbound = Outbound::new(&hosts.settings()).unwrap();
+        let all = futures_util::future::join_all((0..20).map(|_| fetch(&outbound, URL))).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(hosts.asked(URL), 1);
+        fetch(&outbound, URL).await.unwrap();
+        assert_eq!(hosts.asked(URL), 2);
+    }
+
+    #[test]
+    fn json_goes_by_several_names() {
+        for kind in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/jwk-set+json",
+            "application/x+json;a=b",
+        ] {
+            assert!(is_json(kind), "{kind}");
+        }
+        for kind in [
+            "",
+            "text/json",
+            "text/html",
+            "application/jsonp",
+            "text/x+json",
+            "application/json-seq",
+        ] {
+            assert!(!is_json(kind), "{kind}");
+        }
     }
 }

@@ -1,21 +1,108 @@
-//! Public keys of clients.
+//! Public keys of clients, for `private_key_jwt` (rules ): from the metadata, or fetched and kept with their
+//! verifiers built. A key id that is not among the kept ones makes them be fetched again, at most once a minute, so
+//! clients rotate keys without our restart; while their host cannot be reached, the last keys serve for a week.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use url::Url;
+
 use super::{Result, Server};
 use crate::protocol::client::KeySource;
 use crate::protocol::jwt::PublicKeys;
-use std::sync::Arc;
+use crate::protocol::refusal::invalid_client;
+use crate::protocol::secret::fingerprint;
 
-/// Key sets by URL.
-#[derive(Default)]
-pub struct Cache {}
+/// Fetched keys are fresh for as long as their headers say, within these limits, in seconds (rule A-58).
+const FRESH: (i64, i64) = (300, 86_400);
+/// Between two attempts while keys are kept, in seconds.
+const AGAIN: i64 = 60;
+/// How long kept keys serve without a successful fetch, in seconds.
+const KEPT: i64 = 7 * 86_400;
+/// Most key sets that are kept.
+const MOST: u64 = 1000;
+
+/// Key sets by URL, or by digest when they stand in the metadata.
+pub struct Cache(moka::future::Cache<String, Kept>);
+
+#[derive(Clone)]
+struct Kept {
+    keys: Arc<PublicKeys>,
+    fetched_at: i64,
+    fresh_until: i64,
+    tried_at: i64,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache(moka::future::Cache::new(MOST))
+    }
+}
 
 /// The keys of a client; fetched again, at most once a minute, when `kid` is not among them.
 pub async fn keys(
-    _server: &Server,
+    server: &Server,
     source: &KeySource,
-    _kid: Option<&str>,
+    kid: Option<&str>,
 ) -> Result<Arc<PublicKeys>> {
     match source {
-        KeySource::Inline(jwks) => Ok(Arc::new(PublicKeys::parse(jwks)?)),
-        KeySource::Uri(_) => Err(crate::protocol::refusal::invalid_client("not there yet").into()),
+        KeySource::Inline(jwks) => inline(server, jwks).await,
+        KeySource::Uri(url) => fetched(server, url, kid).await,
     }
+}
+
+async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
+    let name = fingerprint(&jwks.to_string());
+    if let Some(kept) = server.client_keys.0.get(&name).await {
+        return Ok(kept.keys);
+    }
+    let keys =
+        Arc::new(PublicKeys::parse(jwks).map_err(|why| invalid_client(format!("jwks: {why}")))?);
+    let kept = Kept {
+        keys: Arc::clone(&keys),
+        fetched_at: i64::MAX,
+        fresh_until: i64::MAX,
+        tried_at: i64::MAX,
+    };
+    server.client_keys.0.insert(name, kept).await;
+    Ok(keys)
+}
+
+async fn fetched(server: &Server, url: &Url, kid: Option<&str>) -> Result<Arc<PublicKeys>> {
+    let now = server.now();
+    let kept = server.client_keys.0.get(url.as_str()).await;
+    if let Some(kept) = &kept {
+        let known = kid.is_none_or(|kid| kept.keys.has(kid));
+        let tried = now < kept.tried_at + AGAIN;
+        if (known && now < kept.fresh_until) || (tried && now < kept.fetched_at + KEPT) {
+            return Ok(Arc::clone(&kept.keys));
+        }
+    }
+    let kept = match (fetch(server, url, now).await, kept) {
+        (Ok(kept), _) => kept,
+        (Err(why), Some(kept)) if now < kept.fetched_at + KEPT => {
+            tracing::warn!(%url, why, "a client's keys cannot be fetched; the last ones serve");
+            Kept {
+                tried_at: now,
+                ..kept
+            }
+        }
+        (Err(why), _) => return Err(invalid_client(format!("jwks_uri {url}: {why}")).into()),
+    };
+    let keys = Arc::clone(&kept.keys);
+    server.client_keys.0.insert(url.to_string(), kept).await;
+    Ok(keys)
+}
+
+async fn fetch(server: &Server, url: &Url, now: i64) -> std::result::Result<Kept, String> {
+    let fetched = server.outbound.get_json(url).await.map_err(|why| why.0)?;
+    let jwks: Value = serde_json::from_slice(&fetched.body).map_err(|_| "not JSON")?;
+    let keys = PublicKeys::parse(&jwks).map_err(|why| why.0)?;
+    let (least, most) = FRESH;
+    Ok(Kept {
+        keys: Arc::new(keys),
+        fetched_at: now,
+        fresh_until: now + fetched.fresh_for.unwrap_or(0).clamp(least, most),
+        tried_at: now,
+    })
 }

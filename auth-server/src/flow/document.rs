@@ -1,9 +1,215 @@
-//! Client id metadata documents.
+//! Clients whose id is the URL of their metadata document (rules ):
+//!
+//! 1. the id must be a proper URL and the operator must trust it;
+//! 2. a kept copy serves while it is fresh;
+//! 3. else the document is fetched; a valid one is kept, one that is not valid is refused and never kept;
+//! 4. when it cannot be fetched, the kept copy serves for a week, then the catalogue.
+//!
+//! Every document, wherever it comes from, is read by the same rules.
+
+use serde_json::{Map, Value};
+
 use super::{Result, Server};
+use crate::outbound::FetchError;
 use crate::protocol::client::Client;
-use crate::protocol::refusal::invalid_client;
+use crate::protocol::document::{self, ClientIdUrl};
+use crate::protocol::event::{Event, Kind};
+use crate::protocol::refusal::{Refusal, invalid_client};
+use crate::store::Document;
+
+/// A document is fresh for as long as its headers say, within these limits, in seconds (rule A-58).
+const FRESH: (i64, i64) = (300, 86_400);
+/// How long a copy serves whose document cannot be fetched again, in seconds.
+const KEPT: i64 = 7 * 86_400;
+/// How long a copy or the catalogue stands in before the next attempt, in seconds: a host that does not answer must
+/// not make every request wait for it.
+const STANDS_IN: i64 = 300;
+/// Most documents that are kept.
+const MOST: i64 = 10_000;
+
+/// Documents of well-known clients, as published by November 2026. `{id}` in a client id stands for one path segment.
+const CATALOGUE: [&str; 9] = [
+    include_str!("../../catalogue/chatgpt.json"),
+    include_str!("../../catalogue/chatgpt-connector.json"),
+    include_str!("../../catalogue/claude.json"),
+    include_str!("../../catalogue/claude-code.json"),
+    include_str!("../../catalogue/codex.json"),
+    include_str!("../../catalogue/goose.json"),
+    include_str!("../../catalogue/opencode.json"),
+    include_str!("../../catalogue/vscode.json"),
+    include_str!("../../catalogue/zed.json"),
+];
 
 /// The client behind a URL.
-pub async fn find(_server: &Server, _id: &str) -> Result<Client> {
-    Err(invalid_client("not there yet").into())
+pub async fn find(server: &Server, id: &str) -> Result<Client> {
+    let id = ClientIdUrl::parse(id)?;
+    let registration = &server.config.registration;
+    if !registration.documents {
+        return Err(
+            invalid_client("client ids that are URLs are not accepted here")
+                .setting("registration.documents")
+                .into(),
+        );
+    }
+    id.trusted(&registration.allow, &registration.deny)?;
+    let now = server.now();
+    // A copy that a newer version of the rules no longer accepts counts as none.
+    let kept = server.store.document(id.as_str()).await?.and_then(|kept| {
+        let client = document::accept(&id, kept.body.as_bytes()).ok()?;
+        Some((kept, client))
+    });
+    if let Some((kept, client)) = &kept
+        && now < kept.fresh_until
+    {
+        return Ok(client.clone());
+    }
+    match server.outbound.get_json(id.url()).await {
+        Ok(fetched) => {
+            let client = document::accept(&id, &fetched.body)?;
+            let (least, most) = FRESH;
+            let copy = Document {
+                url: id.as_str().to_owned(),
+                body: String::from_utf8(fetched.body).map_err(anyhow::Error::from)?,
+                fetched_at: now,
+                fresh_until: now + fetched.fresh_for.unwrap_or(0).clamp(least, most),
+            };
+            let before = kept.map(|(_, client)| client.fingerprint());
+            let news = match before {
+                None => Some("document accepted"),
+                Some(before) if before != client.fingerprint() => Some("document changed"),
+                Some(_) => None,
+            };
+            keep(server, copy, news).await?;
+            Ok(client)
+        }
+        Err(why) => stand_in(server, &id, kept, &why).await,
+    }
+}
+
+/// The kept copy, or the catalogue; for a while nobody asks the host again.
+async fn stand_in(
+    server: &Server,
+    id: &ClientIdUrl,
+    kept: Option<(Document, Client)>,
+    why: &FetchError,
+) -> Result<Client> {
+    let now = server.now();
+    let fresh_until = now + STANDS_IN;
+    if let Some((kept, client)) = kept
+        && now < kept.fetched_at + KEPT
+    {
+        tracing::warn!(client_id = id.as_str(), %why, "a client's document cannot be fetched; its last copy serves");
+        let copy = Document {
+            fresh_until,
+            ..kept
+        };
+        keep(server, copy, None).await?;
+        return Ok(client);
+    }
+    let Some((body, client)) = catalogue(server, id).await else {
+        return Err(unreachable(id, why).into());
+    };
+    tracing::warn!(client_id = id.as_str(), %why, "a client's document cannot be fetched; the catalogue serves");
+    let copy = Document {
+        url: id.as_str().to_owned(),
+        body,
+        // Never fetched, so it does not outlive the term of a stand-in.
+        fetched_at: 0,
+        fresh_until,
+    };
+    keep(server, copy, None).await?;
+    Ok(client)
+}
+
+fn unreachable(id: &ClientIdUrl, why: &FetchError) -> Refusal {
+    invalid_client(format!(
+        "the document {} cannot be used: {why}",
+        id.as_str()
+    ))
+}
+
+async fn keep(server: &Server, copy: Document, news: Option<&str>) -> Result<()> {
+    let now = server.now();
+    let event = news.map(|news| server.event(Event::done(Kind::Client, news).client(&copy.url)));
+    server
+        .store
+        .write(move |tx| {
+            let (copy, event) = (copy.clone(), event.clone());
+            Box::pin(async move {
+                tx.upsert_document(&copy, MOST).await?;
+                if let Some((id, event)) = event {
+                    tx.record(&id, &event, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+/// The entry of a client in the operator's folder, else in the built-in catalogue.
+async fn catalogue(server: &Server, id: &ClientIdUrl) -> Option<(String, Client)> {
+    let own = match &server.config.registration.catalogue {
+        Some(folder) => folder_entries(folder).await,
+        None => Vec::new(),
+    };
+    let built_in = CATALOGUE.iter().map(|&text| text.to_owned());
+    own.into_iter().chain(built_in).find_map(|entry| {
+        let body = entry_for(&entry, id.as_str())?;
+        match document::accept(id, body.as_bytes()) {
+            Ok(client) => Some((body, client)),
+            Err(refusal) => {
+                tracing::warn!(client_id = id.as_str(), why = %refusal.description, "an entry of the catalogue is not valid");
+                None
+            }
+        }
+    })
+}
+
+/// The JSON files of a folder, by name. What cannot be read is skipped and logged.
+async fn folder_entries(folder: &std::path::Path) -> Vec<String> {
+    let warn = |error: &std::io::Error| {
+        tracing::warn!(folder = %folder.display(), %error, "registration.catalogue cannot be read");
+    };
+    let mut listing = match tokio::fs::read_dir(folder).await {
+        Ok(listing) => listing,
+        Err(error) => {
+            warn(&error);
+            return Vec::new();
+        }
+    };
+    let mut files = Vec::new();
+    while let Ok(Some(entry)) = listing.next_entry().await {
+        let path = entry.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut entries = Vec::new();
+    for file in files {
+        match tokio::fs::read_to_string(&file).await {
+            Ok(text) => entries.push(text),
+            Err(error) => warn(&error),
+        }
+    }
+    entries
+}
+
+/// The document of `id` when the entry is about it: its `client_id` is the id, or matches it with one path segment in
+/// the place of `{id}`, which is then filled in everywhere.
+fn entry_for(entry: &str, id: &str) -> Option<String> {
+    let parsed: Map<String, Value> = serde_json::from_str(entry).ok()?;
+    let pattern = parsed.get("client_id")?.as_str()?;
+    if pattern == id {
+        return Some(entry.to_owned());
+    }
+    let (before, after) = pattern.split_once("{id}")?;
+    let segment = id.strip_prefix(before)?.strip_suffix(after)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let fits = (1..=128).contains(&segment.len()) && segment.bytes().all(plain);
+    fits.then(|| entry.replace("{id}", segment))
 }

@@ -1,1 +1,319 @@
-//! Registration
+//! Clients that register themselves (RFC 7591) and manage what they registered (RFC 7592).
+//!
+//! A public client that registers what another one registered before gets the same `client_id`, without management,
+//! and the management of the first is closed in the same transaction: the id stands for software that anybody can
+//! install, so no installation may change or delete it for the others (rule A-62). Software statements are ignored.
+
+use serde_json::{Map, Value};
+
+use super::{Result, Server};
+use crate::protocol::client::{Client, Metadata, Method, Origin};
+use crate::protocol::event::{Event, Kind};
+use crate::protocol::refusal::{Code, Refusal, invalid_request};
+use crate::protocol::register::{self, Information, Management};
+use crate::protocol::secret::{self, Digest, Secret, fingerprint};
+use crate::store::{Limits, StoredClient};
+
+/// Registrations are counted over this time, in seconds.
+const HOUR: i64 = 3600;
+/// When a refused registration may be tried again, in seconds.
+const LATER: u32 = 600;
+
+/// Registers a client (RFC 7591 §3); `address` is the caller's.
+pub async fn create(server: &Server, object: Map<String, Value>, address: &str) -> Result<Value> {
+    if !server.config.registration.dynamic {
+        let why = "clients cannot register themselves here; ask the operator, or use a client id metadata document";
+        return Err(Refusal::new(Code::RegistrationNotSupported, why)
+            .with_status(404)
+            .setting("registration.dynamic")
+            .into());
+    }
+    let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
+    let now = server.now();
+    let likeness = register::likeness(&accepted.metadata);
+    if accepted.method == Method::None
+        && let Some(twin) = server.store.twin(&likeness).await?
+    {
+        return share(server, &twin, &accepted.metadata, address).await;
+    }
+    let token = Secret::mint(secret::Kind::Registration, server.effects.fresh());
+    let client_secret = fresh_secret(server, accepted.method);
+    let client = StoredClient {
+        id: server.fresh_id("dc_"),
+        origin: Origin::Dynamic,
+        metadata: accepted.metadata,
+        fingerprint: likeness,
+        secret_digest: client_secret.as_ref().map(digest),
+        registration_digest: Some(digest(&token)),
+        address: Some(origin_of(server, address)),
+        created_at: now,
+    };
+    // Looked at before the write, so that a flood is refused without work for the writer; the write looks again.
+    check_limits(server, client.address.as_deref()).await?;
+    let answer = Information {
+        client_id: &client.id,
+        issued_at: now,
+        metadata: &client.metadata,
+        secret: client_secret.as_ref(),
+        management: Some(Management {
+            uri: &uri(server, &client.id),
+            token: &token,
+        }),
+    }
+    .answer();
+    let named = client.metadata.client_name.as_deref().unwrap_or("no name");
+    let event = Event::done(Kind::Client, format!("registered: {named}"));
+    let (event_id, event) = server.event(event.client(&client.id).from(address));
+    let limits = limits(server);
+    let written = client.clone();
+    let added = server
+        .store
+        .write(move |tx| {
+            let (client, event_id, event) = (written.clone(), event_id.clone(), event.clone());
+            Box::pin(async move {
+                let added = tx.register_client(&client, now - HOUR, limits).await?;
+                if added {
+                    tx.record(&event_id, &event, now).await?;
+                }
+                Ok(added)
+            })
+        })
+        .await?;
+    if added {
+        return Ok(answer);
+    }
+    check_limits(server, client.address.as_deref()).await?;
+    Err(too_many("registration.per_hour"))
+}
+
+/// Answers with the id of an earlier registration and the caller's own redirect URIs, which differ from the registered
+/// ones by loopback ports at most.
+async fn share(server: &Server, twin: &str, metadata: &Metadata, address: &str) -> Result<Value> {
+    let now = server.now();
+    let event = Event::done(Kind::Client, "registered again: shared, management closed");
+    let event = event.client(twin).from(address);
+    let event_id = server.fresh_id("ev_");
+    let id = twin.to_owned();
+    server
+        .store
+        .write(move |tx| {
+            let (id, event_id, event) = (id.clone(), event_id.clone(), event.clone());
+            Box::pin(async move {
+                if tx.share_registration(&id, now, now - HOUR).await? {
+                    tx.record(&event_id, &event, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(Information {
+        client_id: twin,
+        issued_at: now,
+        metadata,
+        secret: None,
+        management: None,
+    }
+    .answer())
+}
+
+/// What is registered (RFC 7592 §2.1). The secret is not shown: only its digest is kept.
+pub async fn read(server: &Server, id: &str, token: &str) -> Result<Value> {
+    let token = Secret::presented(token);
+    let client = managed(server, id, &token).await?;
+    Ok(information(server, &client, None, &token))
+}
+
+/// Replaces what is registered (RFC 7592 §2.2). A client that turns to a secret gets one, any other keeps what it has.
+pub async fn update(
+    server: &Server,
+    id: &str,
+    token: &str,
+    object: Map<String, Value>,
+) -> Result<Value> {
+    let token = Secret::presented(token);
+    let known = managed(server, id, &token).await?;
+    let management = Management {
+        uri: &uri(server, id),
+        token: &token,
+    };
+    register::check_update(&object, id, known.created_at, management, |given| {
+        known
+            .secret_digest
+            .as_ref()
+            .is_some_and(|digest| given.digest().is(&Digest::stored(digest.clone())))
+    })?;
+    let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
+    let fresh = match known.secret_digest {
+        Some(_) => None,
+        None => fresh_secret(server, accepted.method),
+    };
+    let client = StoredClient {
+        fingerprint: register::likeness(&accepted.metadata),
+        secret_digest: fresh
+            .as_ref()
+            .map(digest)
+            .or(known.secret_digest)
+            .filter(|_| accepted.method.uses_secret()),
+        metadata: accepted.metadata,
+        ..known
+    };
+    let now = server.now();
+    let event = Event::done(Kind::Client, "changed its registration");
+    let (event_id, event) = server.event(event.client(id));
+    let written = client.clone();
+    let updated = server
+        .store
+        .write(move |tx| {
+            let (client, event_id, event) = (written.clone(), event_id.clone(), event.clone());
+            Box::pin(async move {
+                let updated = tx.update_registration(&client).await?;
+                if updated {
+                    tx.record(&event_id, &event, now).await?;
+                }
+                Ok(updated)
+            })
+        })
+        .await?;
+    if updated {
+        Ok(information(server, &client, fresh.as_ref(), &token))
+    } else {
+        Err(not_managed().into())
+    }
+}
+
+/// Ends a registration with everything that users granted it (RFC 7592 §2.3).
+pub async fn delete(server: &Server, id: &str, token: &str) -> Result<()> {
+    let token = Secret::presented(token);
+    managed(server, id, &token).await?;
+    let now = server.now();
+    let event = Event::done(Kind::Client, "deleted its registration");
+    let (event_id, event) = server.event(event.client(id));
+    let (id, token) = (id.to_owned(), digest(&token));
+    let ended = server
+        .store
+        .write(move |tx| {
+            let (id, token) = (id.clone(), token.clone());
+            let (event_id, event) = (event_id.clone(), event.clone());
+            Box::pin(async move {
+                let ended = tx.end_registration(&id, &token, now).await?;
+                if ended {
+                    tx.record(&event_id, &event, now).await?;
+                }
+                Ok(ended)
+            })
+        })
+        .await?;
+    if ended {
+        Ok(())
+    } else {
+        Err(not_managed().into())
+    }
+}
+
+/// The registration that the token manages. An unknown client, a closed registration and a wrong token are answered
+/// alike, after the same comparison.
+async fn managed(server: &Server, id: &str, token: &Secret) -> Result<StoredClient> {
+    let client = server.store.client(id).await?;
+    let client = client.filter(|client| client.origin == Origin::Dynamic);
+    let expected = client
+        .as_ref()
+        .and_then(|client| client.registration_digest.clone())
+        .unwrap_or_default();
+    let right = token.digest().is(&Digest::stored(expected));
+    Ok(client.filter(|_| right).ok_or_else(not_managed)?)
+}
+
+fn not_managed() -> Refusal {
+    Refusal::new(
+        Code::InvalidToken,
+        "the registration access token does not manage this client; register anew if it was lost",
+    )
+}
+
+fn information(
+    server: &Server,
+    client: &StoredClient,
+    secret: Option<&Secret>,
+    token: &Secret,
+) -> Value {
+    Information {
+        client_id: &client.id,
+        issued_at: client.created_at,
+        metadata: &client.metadata,
+        secret,
+        management: Some(Management {
+            uri: &uri(server, &client.id),
+            token,
+        }),
+    }
+    .answer()
+}
+
+async fn check_limits(server: &Server, address: Option<&str>) -> Result<()> {
+    let since = server.now() - HOUR;
+    let (from_address, from_anywhere, kept) = server
+        .store
+        .registrations(address.unwrap_or_default(), since)
+        .await?;
+    let limits = limits(server);
+    if from_address >= limits.per_address {
+        return Err(too_many("registration.per_address_and_hour"));
+    }
+    if from_anywhere >= limits.per_hour {
+        return Err(too_many("registration.per_hour"));
+    }
+    if kept >= limits.most {
+        return Err(Refusal::new(
+            Code::TemporarilyUnavailable,
+            "as many clients are registered as this server keeps; unused ones are forgotten after a while",
+        )
+        .retry_after(LATER)
+        .setting("registration.most")
+        .into());
+    }
+    Ok(())
+}
+
+fn too_many(setting: &'static str) -> super::Error {
+    invalid_request("too many registrations within an hour; try again later")
+        .retry_after(LATER)
+        .setting(setting)
+        .into()
+}
+
+fn limits(server: &Server) -> Limits {
+    let registration = &server.config.registration;
+    Limits {
+        per_address: registration.per_address,
+        per_hour: registration.per_hour,
+        most: registration.most,
+    }
+}
+
+/// What is kept of the caller's address: enough to count by, too little to find it again without our key. All of a /64
+/// counts as one, because one caller has it all.
+fn origin_of(server: &Server, address: &str) -> String {
+    let network = match address.parse() {
+        Ok(std::net::IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.to_string(),
+            None => format!("{:x}", u128::from(v6) >> 64),
+        },
+        _ => address.to_owned(),
+    };
+    let derived = server.derivation.derive("registration address", &network);
+    fingerprint(&format!("{derived:?}"))
+}
+
+fn fresh_secret(server: &Server, method: Method) -> Option<Secret> {
+    method
+        .uses_secret()
+        .then(|| Secret::mint(secret::Kind::Client, server.effects.fresh()))
+}
+
+fn digest(secret: &Secret) -> String {
+    secret.digest().as_str().to_owned()
+}
+
+fn uri(server: &Server, id: &str) -> String {
+    server.config.issuer.url(&format!("/register/{id}"))
+}

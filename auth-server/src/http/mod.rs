@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod layers;
 mod pages;
+mod register;
 mod render;
 mod sign_in;
 mod token;
@@ -19,7 +20,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -43,9 +44,17 @@ pub fn router(server: &Server) -> Router {
             "/userinfo",
             get(discovery::userinfo).post(discovery::userinfo),
         )
+        .route("/register", post(register::create))
+        .route(
+            "/register/{client_id}",
+            get(register::read)
+                .put(register::update)
+                .delete(register::delete),
+        )
         .route("/.well-known/{*rest}", get(not_found))
-        .layer(layers::cors())
-        .method_not_allowed_fallback(wrong_method);
+        // Before the layer, so that preflights reach it first.
+        .method_not_allowed_fallback(wrong_method)
+        .layer(layers::cors());
     // Seen by people.
     let pages = Router::new()
         .route("/authorize", get(authorize::start).post(authorize::post))
@@ -72,7 +81,12 @@ pub fn router(server: &Server) -> Router {
     let rooted = if path.is_empty() {
         all
     } else {
-        Router::new().nest(path, all).fallback(not_found)
+        // Nesting answers at `/p`; our own links say `/p/`.
+        let home = Redirect::to(path);
+        Router::new()
+            .nest(path, all)
+            .route(&format!("{path}/"), get(|| async { home }))
+            .fallback(not_found)
     };
     // RFC 8414 §3.1: the issuer's path comes after the well-known segment.
     let well_known = Router::new()

@@ -531,7 +531,7 @@ mod tests {
 
     /// Every page in every variant, with its `data-page`.
     fn every_page() -> Vec<(&'static str, String)> {
-        let pages: Vec<(&str, Box<dyn Fn() -> Result<String, RenderError>>)> = vec![
+        let pages: Vec<(&str, Box<dyn Fn() -> Result<String, askama::Error>>)> = vec![
             ("sign-in", Box::new(|| sign_in().render())),
             (
                 "sign-in",

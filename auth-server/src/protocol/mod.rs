@@ -7,7 +7,8 @@
 //! | RFC 6749 §3.3 scope | [`scope`] |
 //! | RFC 7636 PKCE | [`pkce`] |
 //! | RFC 8707 resource indicators | [`resource`] |
-//! | RFC 7591 / 7592 metadata, client id metadata documents, OIDC Registration | [`client`] |
+//! | RFC 7591 / 7592, OIDC Registration | [`client`], [`register`] |
+//! | draft-ietf-oauth-client-id-metadata-document | [`document`] |
 //! | RFC 6749 §4.1, OIDC Core §3.1.2, RFC 9207 | [`authorize`] |
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
@@ -17,6 +18,7 @@
 pub mod authorize;
 pub mod claims;
 pub mod client;
+pub mod document;
 pub mod event;
 pub mod grant;
 pub mod issuer;
@@ -27,6 +29,7 @@ pub mod params;
 pub mod pkce;
 pub mod redirect;
 pub mod refusal;
+pub mod register;
 pub mod resource;
 pub mod scope;
 pub mod secret;

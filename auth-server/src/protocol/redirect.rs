@@ -122,6 +122,15 @@ impl RegisteredUri {
     }
 }
 
+/// The URI without the port of a loopback http URI, which native apps choose anew at every start.
+#[must_use]
+pub fn without_loopback_port(uri: &str) -> String {
+    loopback_parts(uri).map_or_else(
+        || uri.to_owned(),
+        |(host, tail)| format!("http://{host}{tail}"),
+    )
+}
+
 /// Splits a loopback http URI into host and the rest, leaving out a numeric port; without any normalisation.
 fn loopback_parts(text: &str) -> Option<(&str, &str)> {
     let rest = text.strip_prefix("http://")?;

@@ -16,7 +16,7 @@ pub struct Swept {
 
 /// Each statement removes at most `$2` rows that ended before `$1`. A grant outlives its end by the life of its last
 /// access token, a code by an hour so that a late replay is still recognised.
-const STATEMENTS: [(&str, i64); 8] = [
+const STATEMENTS: [(&str, i64); 9] = [
     (
         "DELETE FROM requests WHERE digest IN (SELECT digest FROM requests WHERE expires_at < $1 LIMIT $2)",
         0,
@@ -40,6 +40,11 @@ const STATEMENTS: [(&str, i64); 8] = [
     (
         "DELETE FROM failures WHERE id IN (SELECT id FROM failures WHERE expires_at < $1 LIMIT $2)",
         0,
+    ),
+    // A copy of a client's document serves for a week when its host cannot be reached.
+    (
+        "DELETE FROM documents WHERE url IN (SELECT url FROM documents WHERE fresh_until < $1 LIMIT $2)",
+        7 * 86_400,
     ),
     // A key is unique only with its purpose, so one purpose after the other.
     (

@@ -1,0 +1,106 @@
+//! `/register`: clients register themselves and manage what they registered.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::extract::{self, Bearer};
+use crate::flow::{self, Server};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::register;
+
+const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
+
+/// `POST /register` (RFC 7591 §3.1)
+pub(crate) async fn create(
+    State(server): State<Server>,
+    Caller(address): Caller,
+    Object(object): Object,
+) -> Result<Response, Error> {
+    let answer = flow::register::create(&server, object, &address).await?;
+    Ok((StatusCode::CREATED, NO_STORE, Json(answer)).into_response())
+}
+
+/// `GET /register/{client_id}` (RFC 7592 §2.1)
+pub(crate) async fn read(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    Bearer(token): Bearer,
+) -> Result<Response, Error> {
+    let answer = flow::register::read(&server, &id, &token).await?;
+    Ok((NO_STORE, Json(answer)).into_response())
+}
+
+/// `PUT /register/{client_id}` (RFC 7592 §2.2)
+pub(crate) async fn update(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    Update { token, object }: Update,
+) -> Result<Response, Error> {
+    let answer = flow::register::update(&server, &id, &token, object).await?;
+    Ok((NO_STORE, Json(answer)).into_response())
+}
+
+/// `DELETE /register/{client_id}` (RFC 7592 §2.3)
+pub(crate) async fn delete(
+    State(server): State<Server>,
+    Path(id): Path<String>,
+    Bearer(token): Bearer,
+) -> Result<Response, Error> {
+    flow::register::delete(&server, &id, &token).await?;
+    Ok((StatusCode::NO_CONTENT, NO_STORE).into_response())
+}
+
+/// The caller's address, as [`extract::address`] knows it.
+pub(crate) struct Caller(String);
+
+impl FromRequestParts<Server> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Caller, Error> {
+        Ok(Caller(extract::address(parts, server)))
+    }
+}
+
+/// A JSON object, sent as such, at most 64 KiB.
+pub(crate) struct Object(Map<String, Value>);
+
+impl FromRequest<Server> for Object {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &Server) -> Result<Object, Error> {
+        let kind = extract::media_type(request.headers());
+        if kind.as_deref() != Some("application/json") {
+            let why = "Content-Type must be application/json";
+            return Err(Refusal::new(Code::InvalidClientMetadata, why)
+                .with_status(415)
+                .into());
+        }
+        Ok(Object(register::object(&extract::bytes(request).await?)?))
+    }
+}
+
+/// New metadata, with the registration access token that is asked for before the body is read.
+pub(crate) struct Update {
+    token: String,
+    object: Map<String, Value>,
+}
+
+impl FromRequest<Server> for Update {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, server: &Server) -> Result<Update, Response> {
+        let (parts, body) = request.into_parts();
+        let head = Request::from_parts(parts.clone(), Body::empty());
+        let Bearer(token) = Bearer::from_request(head, server).await?;
+        let Object(object) = Object::from_request(Request::from_parts(parts, body), server)
+            .await
+            .map_err(Error::into_response)?;
+        Ok(Update { token, object })
+    }
+}
