@@ -8,12 +8,28 @@ use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 /// Longest password, in bytes: a bound for the work of one request.
 pub const LONGEST: usize = 1024;
 
+/// KiB of memory of one hash.
+const MEMORY: u32 = 19_456;
+/// Passes over the memory.
+const PASSES: u32 = 2;
+
 /// Verified when there is no such user, so that both cases take the same time. No password gives this digest.
 const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ibw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Hashes a password with a fresh salt of 128 bits.
 pub fn hash(password: &str, salt: [u8; 16]) -> Result<String, String> {
-    let hash = Argon2::default()
+    hash_with(password, salt, MEMORY, PASSES)
+}
+
+/// Hashes with another cost: `memory` in KiB, `passes` over it.
+pub fn hash_with(
+    password: &str,
+    salt: [u8; 16],
+    memory: u32,
+    passes: u32,
+) -> Result<String, String> {
+    let params = argon2::Params::new(memory, passes, 1, None).map_err(|e| e.to_string())?;
+    let hash = Argon2::from(params)
         .hash_password_with_salt(password.as_bytes(), &salt)
         .map_err(|e| e.to_string())?;
     Ok(hash.to_string())

@@ -10,6 +10,7 @@ use crate::flow::authorize::{self, Next, Running};
 use crate::flow::session::Browser;
 use crate::flow::{Server, consent};
 use crate::protocol::authorize::Step;
+use crate::protocol::client::GrantType;
 use crate::protocol::params::Params;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Refusal, invalid_request};
@@ -94,7 +95,8 @@ fn form(
             .redirects
             .iter()
             .all(RegisteredUri::is_native),
-        stays_connected: request.scope.has("offline_access"),
+        stays_connected: running.client.may(GrantType::RefreshToken)
+            || request.scope.has("offline_access"),
     };
     render::page(server, browser, &view, Some(request.redirect.uri()))
 }

@@ -1,0 +1,115 @@
+//! introspection and revocation.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{START, TestApp};
+
+async fn inspect(app: &TestApp, token: &Value) -> Value {
+    app.client("web")
+        .post("/introspect", &[("token", token.as_str().unwrap())])
+        .await
+        .json()
+}
+
+#[tokio::test]
+async fn introspection_tells_what_a_token_is_worth_now() {
+    for app in TestApp::everywhere().await {
+        let client = app.client("spa");
+        let tokens = client.tokens("scope=openid+docs.read").await;
+        let answer = inspect(&app, &tokens["access_token"]).await;
+        for (name, value) in [
+            ("active", json!(true)),
+            ("client_id", json!("spa")),
+            ("scope", json!("openid docs.read")),
+            ("exp", json!(START + 900)),
+            ("username", json!("alice")),
+            ("token_type", json!("Bearer")),
+        ] {
+            assert_eq!(answer[name], value, "{name}");
+        }
+        assert_eq!(
+            inspect(&app, &tokens["refresh_token"]).await["active"],
+            true
+        );
+        assert_eq!(
+            inspect(&app, &json!("rubbish")).await,
+            json!({"active": false})
+        );
+        assert_eq!(
+            inspect(&app, &tokens["id_token"]).await,
+            json!({"active": false})
+        );
+        app.wait(900);
+        assert_eq!(
+            inspect(&app, &tokens["access_token"]).await,
+            json!({"active": false})
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_authenticated_clients_may_introspect() {
+    let app = TestApp::start().await;
+    let token = app.client("spa").tokens("").await["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        app.client("spa")
+            .post("/introspect", &[("token", &token)])
+            .await
+            .error(),
+        (401, "invalid_client".to_owned())
+    );
+    assert_eq!(
+        app.post_form("/introspect", &[("token", &token)])
+            .await
+            .error(),
+        (401, "invalid_client".to_owned())
+    );
+    assert_eq!(
+        app.client("web").post("/introspect", &[]).await.error(),
+        (400, "invalid_request".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn revoking_a_refresh_token_kills_its_family_and_an_access_token_only_itself() {
+    for app in TestApp::everywhere().await {
+        let client = app.client("spa");
+        let tokens = client.tokens("scope=openid").await;
+        let revoke = |token: &Value| {
+            let token = token.as_str().unwrap().to_owned();
+            let client = &client;
+            async move { client.post("/revoke", &[("token", &token)]).await.status }
+        };
+        assert_eq!(revoke(&tokens["access_token"]).await, StatusCode::OK);
+        assert_eq!(
+            inspect(&app, &tokens["access_token"]).await["active"],
+            false
+        );
+        let refreshed = client
+            .refresh(tokens["refresh_token"].as_str().unwrap())
+            .await
+            .json();
+        assert_eq!(
+            inspect(&app, &refreshed["access_token"]).await["active"],
+            true
+        );
+        assert_eq!(revoke(&refreshed["refresh_token"]).await, StatusCode::OK);
+        assert_eq!(
+            inspect(&app, &refreshed["access_token"]).await["active"],
+            false
+        );
+        assert_eq!(
+            client
+                .refresh(refreshed["refresh_token"].as_str().unwrap())
+                .await
+                .error()
+                .1,
+            "invalid_grant"
+        );
+        assert_eq!(revoke(&json!("unknown")).await, StatusCode::OK);
+    }
+}

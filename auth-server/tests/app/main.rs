@@ -1,0 +1,19 @@
+//! The server as its clients and users see it: every test drives the router with public HTTP, on a fixed clock.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod authorize;
+mod client_auth;
+mod consent;
+mod discovery;
+mod introspection;
+mod keys;
+mod refresh;
+mod sign_in;
+mod store;
+mod token;
+mod userinfo;
+mod world;

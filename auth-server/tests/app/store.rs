@@ -1,0 +1,192 @@
+//! The store on both databases: one transition has one winner, failures stay their own, sweeping forgets.
+
+use auth_server::protocol::grant::Grant;
+use auth_server::protocol::scope::Scope;
+use auth_server::store::{Access, Store};
+
+use crate::world::{START, TestApp};
+
+#[tokio::test]
+async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
+    for app in TestApp::everywhere().await {
+        let grant = |n: usize| Grant {
+            // An unknown user breaks the foreign key: every third job fails.
+            subject: if n.is_multiple_of(3) {
+                "nobody".into()
+            } else {
+                "known".into()
+            },
+            id: format!("gr_{n}"),
+            client_id: "c".into(),
+            scope: Scope::default(),
+            resources: vec![],
+            auth_time: 0,
+            amr: vec![],
+            sid: "s".into(),
+            nonce: None,
+            expires_at: START + 100,
+        };
+        let known = auth_server::store::User {
+            id: "known".into(),
+            username: "known".into(),
+            password_hash: None,
+            claims: serde_json::Map::new(),
+            disabled_at: None,
+        };
+        app.server
+            .store
+            .write(move |tx| {
+                let known = known.clone();
+                Box::pin(async move { tx.insert_user(&known, "operator", START).await })
+            })
+            .await
+            .unwrap();
+        let jobs = (0..90).map(|n| {
+            let grant = grant(n);
+            app.server.store.write(move |tx| {
+                let grant = grant.clone();
+                Box::pin(async move { tx.insert_grant(&grant, START).await })
+            })
+        });
+        let results = futures_util::future::join_all(jobs).await;
+        for (n, result) in results.iter().enumerate() {
+            assert_eq!(result.is_ok(), !n.is_multiple_of(3), "job {n}");
+            let stored = app
+                .server
+                .store
+                .living_grant(&format!("gr_{n}"), START)
+                .await
+                .unwrap();
+            assert_eq!(
+                stored.is_some(),
+                result.is_ok(),
+                "job {n}: acknowledged is stored, refused is not"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_identifier_is_seen_once_by_parallel_writers() {
+    for app in TestApp::everywhere().await {
+        let jobs = (0..50).map(|_| {
+            app.server
+                .store
+                .write(|tx| Box::pin(async { tx.note_seen("assertion", "j", START + 60).await }))
+        });
+        let fresh = futures_util::future::join_all(jobs)
+            .await
+            .into_iter()
+            .filter(|result| *result.as_ref().unwrap())
+            .count();
+        assert_eq!(fresh, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
+    for app in TestApp::everywhere().await {
+        let client = app.client("spa");
+        let kept = client.tokens("scope=openid+offline_access").await;
+        app.browser()
+            .go(&format!("/authorize?{}", client.query("")))
+            .await;
+        assert_eq!(
+            app.server
+                .store
+                .sweep(86_400, START + 10)
+                .await
+                .unwrap()
+                .rows,
+            0
+        );
+        app.wait(2000);
+        assert!(
+            app.server
+                .store
+                .sweep(86_400, app.server.now())
+                .await
+                .unwrap()
+                .rows
+                >= 1,
+            "the unanswered request"
+        );
+        assert!(
+            client
+                .refresh(kept["refresh_token"].as_str().unwrap())
+                .await
+                .status
+                .is_success()
+        );
+        app.wait(366 * 86_400);
+        assert!(
+            app.server
+                .store
+                .sweep(86_400, app.server.now())
+                .await
+                .unwrap()
+                .rows
+                >= 4
+        );
+        assert_eq!(
+            app.server
+                .store
+                .sweep(86_400, app.server.now())
+                .await
+                .unwrap()
+                .rows,
+            0
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_file_is_refused_but_a_command_is_not() {
+    let app = TestApp::start().await;
+    let location = &app.server.config.store;
+    let refused = Store::open(location, Access::Serve).await.err().unwrap();
+    assert!(
+        refused
+            .to_string()
+            .contains("another auth-server uses this database"),
+        "{refused}"
+    );
+    let command = Store::open(location, Access::Command).await.unwrap();
+    let disabled = command
+        .write(|tx| Box::pin(async { tx.disable_user("bob", START).await }))
+        .await
+        .unwrap();
+    assert!(disabled);
+    assert!(
+        app.server
+            .store
+            .user_by_name("bob")
+            .await
+            .unwrap()
+            .unwrap()
+            .disabled_at
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn changes_are_audited_in_their_own_transaction() {
+    let app = TestApp::start().await;
+    app.client("spa").tokens("").await;
+    let path = match &app.server.config.store {
+        auth_server::store::Location::Sqlite(path) => path.clone(),
+        auth_server::store::Location::Postgres(_) => unreachable!(),
+    };
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&format!("sqlite:{}", path.display()))
+            .await
+            .unwrap();
+    let rows: Vec<(String, Option<String>)> =
+        sqlx::query_as("SELECT kind, client_id FROM audit ORDER BY id")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    for kind in ["key", "sign_in", "consent", "tokens_issued"] {
+        assert!(rows.iter().any(|(stored, _)| stored == kind), "{kind}");
+    }
+    assert!(rows.contains(&("tokens_issued".into(), Some("spa".into()))));
+}
