@@ -378,7 +378,7 @@ mod tests {
             ),
             (
                 "issuer = \"https://h\"\n[store]\nurl = \"mysql://x\"",
-                "store.url: `mysql://x` must be sqlite:FILE",
+                "store.url: must be sqlite:FILE",
             ),
             (
                 "issuer = \"https://h\"\n[outbound.hosts]\n\"a.example\" = \"127.0.0.1:1\"",

@@ -80,7 +80,7 @@ impl Rotate {
     async fn run(self, source: &Source) -> Result {
         let server = Server::start(source.config()?, Effects::system(), Access::Command)
             .await
-            .map_err(|error| Failure::Mendable(format!("{error:#}")))?;
+            .map_err(|error| Failure::at_start(&error))?;
         let done = self.rotate(&server).await;
         server.store.close().await;
         done

@@ -1,5 +1,6 @@
 //! `auth-server migrate`: the tables of the database.
 
+use anyhow::Context as _;
 use auth_server::store::Version;
 use clap::Args;
 
@@ -47,7 +48,6 @@ impl Migrate {
 async fn version(source: &Source) -> Result<Version> {
     let config = source.config()?;
     let version = Version::of(&config.store).await;
-    version.map_err(|error| {
-        Failure::Mendable(format!("store.url: the database cannot be opened: {error}"))
-    })
+    let version = version.context("store.url: the database cannot be read");
+    version.map_err(|error| Failure::at_start(&error))
 }

@@ -77,6 +77,25 @@ enum Failure {
     Internal(anyhow::Error),
 }
 
+impl Failure {
+    /// What keeps a server or a store from opening is in the configuration or around it: its message names the setting.
+    fn at_start(error: &anyhow::Error) -> Failure {
+        Failure::Mendable(one_line(error))
+    }
+}
+
+/// An error with its causes, without what a cause says again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            let gap = if line.is_empty() { "" } else { ": " };
+            line = format!("{line}{gap}{cause}");
+        }
+    }
+    line.replace('\n', " ")
+}
+
 type Result<T = ()> = std::result::Result<T, Failure>;
 
 /// Runs the command of this process.
@@ -100,7 +119,7 @@ pub(crate) async fn run() -> ExitCode {
         }
         Err(Failure::Internal(error)) if reader_went_away(&error) => ExitCode::SUCCESS,
         Err(Failure::Internal(error)) => {
-            complain(&format!("{error:#}"));
+            complain(&one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -141,7 +160,7 @@ impl Source {
         let config = self.config()?;
         let store = flow::start::open_store(&config, Access::Command)
             .await
-            .map_err(|error| Failure::Mendable(format!("{error:#}")))?;
+            .map_err(|error| Failure::at_start(&error))?;
         let operator = Operator {
             config: &config,
             store: &store,

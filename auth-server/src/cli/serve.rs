@@ -52,7 +52,7 @@ impl Serve {
         let address = listener.local_addr()?;
         let server = Server::start(config, Effects::system(), Access::Serve)
             .await
-            .map_err(|error| Failure::Mendable(format!("{error:#}")))?;
+            .map_err(|error| Failure::at_start(&error))?;
         let stop = CancellationToken::new();
         tokio::spawn(stop_when_asked(stop.clone()));
         tracing::info!(%issuer, %address, "ready");

@@ -48,9 +48,10 @@ pub(super) fn location(url: &str, base: &Path) -> Result<Location, ConfigError> 
         Some(path) if !path.is_empty() => Ok(Location::Sqlite(
             base.join(path.strip_prefix("//").unwrap_or(path)),
         )),
-        _ => Err(ConfigError(format!(
-            "store.url: `{url}` must be sqlite:FILE or postgres://USER@HOST/DATABASE"
-        ))),
+        // The value is not shown: a password may stand in it.
+        _ => Err(ConfigError(
+            "store.url: must be sqlite:FILE or postgres://USER@HOST/DATABASE".into(),
+        )),
     }
 }
 

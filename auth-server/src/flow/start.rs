@@ -54,7 +54,15 @@ pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store
     }
     Store::open(&config.store, access)
         .await
-        .context("store.url: the database cannot be opened")
+        .with_context(|| match &config.store {
+            crate::store::Location::Sqlite(path) => {
+                format!("store.url: {} cannot be opened", path.display())
+            }
+            // A password may stand in the URL.
+            crate::store::Location::Postgres(_) => {
+                "store.url: the database cannot be opened".to_owned()
+            }
+        })
 }
 
 /// Reads the master key, or makes it, readable by its owner alone.
