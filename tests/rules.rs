@@ -1,6 +1,7 @@
-//! The table in `README.md` says which tests hold which rule of the protocol. Here it is held to its word.
+//! The tables in the three `README.md` files say which tests hold which rule of the protocol. Here they are held to their
+//! word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -26,29 +27,27 @@ fn due() -> Vec<String> {
         .collect()
 }
 
-/// Rule → names of test functions, from the rows `| A-01 | … | `name` `name` |`.
-fn table() -> Result<BTreeMap<String, Vec<String>>> {
-    let text = std::fs::read_to_string(need::root().join("tests/README.md"))?;
-    let mut rows = BTreeMap::new();
-    for line in text.lines() {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let [_, rule, _, tests, _] = cells.as_slice() else {
+/// Rule → names of test functions, from rows that begin with a rule and end with names: ``| A-01 | … | `name`, `name` |``.
+fn tables() -> BTreeMap<String, BTreeSet<String>> {
+    let mut rows: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for package in ["auth-server", "mcp-resource", "tests"] {
+        let Ok(text) = std::fs::read_to_string(need::root().join(package).join("README.md")) else {
             continue;
         };
-        if rule.len() == 4 && (rule.starts_with("A-") || rule.starts_with("B-")) {
-            let names = tests
-                .split('`')
-                .skip(1)
-                .step_by(2)
-                .map(str::to_owned)
-                .collect();
-            ensure!(
-                rows.insert((*rule).to_owned(), names).is_none(),
-                "{rule} has two rows"
-            );
+        for line in text.lines() {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let [_, rule, .., tests, _] = cells.as_slice() else {
+                continue;
+            };
+            if rule.len() == 4 && (rule.starts_with("A-") || rule.starts_with("B-")) {
+                let names = tests.split('`').skip(1).step_by(2);
+                rows.entry((*rule).to_owned())
+                    .or_default()
+                    .extend(names.map(str::to_owned));
+            }
         }
     }
-    Ok(rows)
+    rows
 }
 
 /// Names of all functions that carry a test attribute, in the Rust sources of this workspace.
@@ -102,10 +101,10 @@ pub(crate) fn sources(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 
 #[test]
 fn every_rule_names_tests_that_exist() -> Result<()> {
-    let (table, known) = (table()?, tests_in_sources()?);
+    let (tables, known) = (tables(), tests_in_sources()?);
     let mut wrong = Vec::new();
     for rule in due() {
-        match table.get(&rule) {
+        match tables.get(&rule) {
             None => wrong.push(format!("{rule} has no row")),
             Some(names) if names.is_empty() => wrong.push(format!("{rule} names no test")),
             Some(names) => {
@@ -114,6 +113,10 @@ fn every_rule_names_tests_that_exist() -> Result<()> {
             }
         }
     }
-    ensure!(wrong.is_empty(), "tests/README.md:\n{}", wrong.join("\n"));
+    ensure!(
+        wrong.is_empty(),
+        "the tables of the README files:\n{}",
+        wrong.join("\n")
+    );
     Ok(())
 }

@@ -86,10 +86,6 @@ fn hostile() -> Vec<(&'static str, Document)> {
         ),
         ("no name", but("client_name", Value::Null)),
         ("no redirects", but("redirect_uris", json!([]))),
-        (
-            "another redirect",
-            but("redirect_uris", json!(["https://assistant.example/other"])),
-        ),
         ("a secret", but("client_secret", json!("s3cret"))),
         (
             "a secret's method",
@@ -141,6 +137,18 @@ async fn a_document_that_cannot_be_trusted_gets_an_explanation() -> Result<()> {
         .page(&app.authorization_url(&Pkce::fresh(), None, "s"))
         .await?;
     ensure!(page.has("password"), "{}", page.describe());
+    let elsewhere = App {
+        redirect_uri: "https://assistant.example/other".to_owned(),
+        ..app
+    };
+    let page = Browser::new()
+        .page(&elsewhere.authorization_url(&Pkce::fresh(), None, "s"))
+        .await?;
+    ensure!(
+        page.status == 400 && page.has("error"),
+        "{}",
+        page.describe()
+    );
     Ok(())
 }
 
