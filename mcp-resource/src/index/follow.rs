@@ -17,6 +17,8 @@ use super::{Rules, Settings, State};
 
 /// While a large folder loads, what has been read becomes searchable this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// And after so many files: reading is faster than indexing, so by time alone the first commit would wait for a long queue.
+const COMMIT_FILES: usize = 1_000;
 
 /// What is known about the folder.
 pub(super) struct Follower {
@@ -83,7 +85,7 @@ impl Follower {
             self.engine.replace(&path, &[])?;
             self.total -= self.known.remove(&path).map_or(0, |known| known.documents);
         }
-        let mut committed = Instant::now();
+        let mut committed = (Instant::now(), changes);
         for (path, file) in &found.files {
             let unchanged = self
                 .known
@@ -96,9 +98,10 @@ impl Follower {
                 continue;
             }
             changes += usize::from(self.update(path, file, &mut problems)?);
-            if changes > 0 && committed.elapsed() > COMMIT_EVERY {
+            let waiting = changes - committed.1;
+            if waiting >= COMMIT_FILES || (waiting > 0 && committed.0.elapsed() > COMMIT_EVERY) {
                 self.engine.commit()?;
-                committed = Instant::now();
+                committed = (Instant::now(), changes);
                 if self.state.is_stopped() {
                     return Ok(());
                 }

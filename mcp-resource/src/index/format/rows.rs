@@ -36,7 +36,7 @@ pub(super) fn json_lines(text: &str, columns: &Columns) -> Parsed {
         .filter(|(_, line)| !line.trim().is_empty())
     {
         match serde_json::from_str::<Map<String, Value>>(line) {
-            Ok(row) => parsed.add(row, number + 1, columns),
+            Ok(row) => parsed.add(&row, number + 1, columns),
             Err(error) => parsed.bad_row(number + 1, &format!("is no JSON object: {error}")),
         }
     }
@@ -58,18 +58,18 @@ pub(super) fn csv(text: &str, columns: &Columns) -> Parsed {
             );
             continue;
         }
-        let fields = header
+        let fields: Map<String, Value> = header
             .iter()
             .cloned()
             .zip(row.into_iter().map(Value::String))
             .collect();
-        parsed.add(fields, number + 2, columns);
+        parsed.add(&fields, number + 2, columns);
     }
     parsed
 }
 
 impl Parsed {
-    fn add(&mut self, row: Map<String, Value>, number: usize, columns: &Columns) {
+    fn add(&mut self, row: &Map<String, Value>, number: usize, columns: &Columns) {
         let draft = draft(row, number, columns);
         let too_long = draft.row.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES);
         if too_long {
@@ -85,14 +85,14 @@ impl Parsed {
     }
 }
 
-fn draft(mut row: Map<String, Value>, number: usize, columns: &Columns) -> Draft {
-    let readable = |(name, value): (&String, &Value)| Some(format!("{name}: {}", plain(value)?));
-    let everything: Vec<String> = row.iter().filter_map(readable).collect();
+fn draft(row: &Map<String, Value>, number: usize, columns: &Columns) -> Draft {
+    let mut used: Vec<&str> = Vec::new();
     let mut first = |names: &[String]| {
-        let name = names
+        let (name, value) = names
             .iter()
-            .find(|name| row.get(*name).and_then(plain).is_some())?;
-        plain(&row.remove(name)?)
+            .find_map(|name| Some((row.get_key_value(name)?.0, plain(&row[name])?)))?;
+        used.push(name);
+        Some(value)
     };
     let id = first(&columns.id).unwrap_or_else(|| number.to_string());
     let title = first(&columns.title);
@@ -100,22 +100,25 @@ fn draft(mut row: Map<String, Value>, number: usize, columns: &Columns) -> Draft
     let texts: Vec<String> = columns
         .text
         .iter()
-        .filter_map(|name| plain(&row.remove(name)?))
+        .filter_map(|name| first(std::slice::from_ref(name)))
         .collect();
     let text = if texts.is_empty() {
-        everything.join("\n")
+        everything(row)
     } else {
         texts.join("\n\n")
     };
-    let title = title.unwrap_or_else(|| {
+    let from_text = || {
         text.lines()
             .next()
             .map_or_else(|| id.clone(), |line| format!("{id}: {line}"))
-    });
-    let metadata = row
-        .into_iter()
-        .filter(|(_, value)| plain(value).is_some())
+    };
+    let title = title.unwrap_or_else(from_text);
+    let rest = row
+        .iter()
+        .filter(|(name, value)| !used.contains(&name.as_str()) && plain(value).is_some());
+    let metadata = rest
         .take(MAX_METADATA_FIELDS)
+        .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     Draft {
         row: Some(id),
@@ -124,6 +127,15 @@ fn draft(mut row: Map<String, Value>, number: usize, columns: &Columns) -> Draft
         text,
         metadata,
     }
+}
+
+/// All fields, one a line.
+fn everything(row: &Map<String, Value>) -> String {
+    let lines: Vec<String> = row
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}: {}", plain(value)?)))
+        .collect();
+    lines.join("\n")
 }
 
 /// A value as people write it; nothing for an empty one.
