@@ -186,3 +186,108 @@ async fn an_id_that_is_no_document_url_is_never_fetched() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_client_connects_while_its_host_refuses_us() -> Result<()> {
+    let hosts = Hosts::start(&["claude.ai", "vscode.dev"]).await?;
+    let world = World::start(Setup {
+        hosts: Some(&hosts),
+        ..Setup::default()
+    })
+    .await?;
+    let closed = Document {
+        status: StatusCode::FORBIDDEN,
+        ..Document::json(&json!({}))
+    };
+    for (id, redirect_uri, name) in [
+        (
+            "https://claude.ai/oauth/claude-code-client-metadata",
+            "http://127.0.0.1:50123/callback",
+            "Claude Code",
+        ),
+        (
+            "https://claude.ai/oauth/mcp-oauth-client-metadata",
+            "https://claude.ai/api/mcp/auth_callback",
+            "Claude",
+        ),
+        (
+            "https://vscode.dev/oauth/client-metadata.json",
+            "http://127.0.0.1:33418/",
+            "Visual Studio Code",
+        ),
+    ] {
+        hosts.put(id, closed.clone());
+        let app = App::new(&world, id, redirect_uri);
+        let mut browser = Browser::new();
+        let page = browser
+            .page(&app.authorization_url(&Pkce::fresh(), None, "s"))
+            .await?;
+        let consent = browser.sign_in(&page, &world.user).await?.page()?;
+        ensure!(
+            consent.text().contains(name),
+            "{id}: {}",
+            consent.describe()
+        );
+        ensure!(hosts.asked(id) > 0, "{id} was not even asked for");
+    }
+    let stranger = "https://claude.ai/oauth/somebody-else";
+    hosts.put(stranger, closed);
+    let app = App::new(&world, stranger, "https://claude.ai/api/mcp/auth_callback");
+    let page = Browser::new()
+        .page(&app.authorization_url(&Pkce::fresh(), None, "s"))
+        .await?;
+    ensure!(
+        page.has("error"),
+        "an unknown client of a known host: {}",
+        page.describe()
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_decides_whose_documents_are_read() -> Result<()> {
+    let hosts = Hosts::start(&["assistant.example", "other.example"]).await?;
+    hosts.put(ID, Document::json(&good()));
+    let other = "https://other.example/client.json";
+    hosts.put(other, but("client_id", json!(other)));
+    for (policy, ours, theirs) in [
+        ("deny = [\"other.example\"]", true, false),
+        ("allow = [\"assistant.example\"]", true, false),
+        (
+            "allow = [\"https://other.example/client.json\"]",
+            false,
+            true,
+        ),
+        ("documents = false", false, false),
+    ] {
+        let more = format!("[registration]\n{policy}");
+        let world = World::start(Setup {
+            hosts: Some(&hosts),
+            more: &more,
+            ..Setup::default()
+        })
+        .await?;
+        for (id, welcome) in [(ID, ours), (other, theirs)] {
+            let app = App::new(&world, id, REDIRECT_URI);
+            let page = Browser::new()
+                .page(&app.authorization_url(&Pkce::fresh(), None, "s"))
+                .await?;
+            ensure!(
+                page.has("password") == welcome,
+                "{policy} {id}: {}",
+                page.describe()
+            );
+            ensure!(
+                page.has("error") != welcome,
+                "{policy} {id}: {}",
+                page.describe()
+            );
+        }
+        let advertised = &world.metadata["client_id_metadata_document_supported"];
+        ensure!(
+            (*advertised == true) == (policy != "documents = false"),
+            "{policy}: advertised {advertised}"
+        );
+    }
+    Ok(())
+}
