@@ -75,7 +75,7 @@ impl Effects {
         let mut bytes = [0; N];
         match &self.entropy {
             Entropy::System => {
-                getrandom::fill(&mut bytes).expect("the operating system gives random bytes")
+                getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
             }
             Entropy::Seeded(counter) => {
                 let hash = Sha256::digest(counter.fetch_add(1, Ordering::Relaxed).to_be_bytes());

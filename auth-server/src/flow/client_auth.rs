@@ -45,7 +45,7 @@ pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Clie
             return Err(invalid_client("the client secret is wrong").into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
-            verify(server, &client.id, source, &assertion).await?
+            verify(server, &client.id, source, &assertion).await?;
         }
         (Auth::Secret(_), _) => {
             return Err(invalid_client(

@@ -17,7 +17,7 @@ pub enum Attempt {
         /// For the cookie.
         cookie: Secret,
         /// The new session with its user.
-        signed_in: (Session, User),
+        signed_in: Box<(Session, User)>,
     },
     /// Wrong name or password; which one is not said.
     Wrong,
@@ -121,7 +121,7 @@ async fn start_session(
         .await?;
     Ok(Attempt::SignedIn {
         cookie,
-        signed_in: (session, user),
+        signed_in: Box::new((session, user)),
     })
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn cors() -> CorsLayer {
             HeaderName::from_static("dpop"),
         ])
         .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER])
-        .max_age(Duration::from_secs(3600))
+        .max_age(Duration::from_hours(1))
 }
 
 /// The layers around everything.

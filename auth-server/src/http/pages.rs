@@ -531,7 +531,8 @@ mod tests {
 
     /// Every page in every variant, with its `data-page`.
     fn every_page() -> Vec<(&'static str, String)> {
-        let pages: Vec<(&str, Box<dyn Fn() -> Result<String, askama::Error>>)> = vec![
+        type Render = Box<dyn Fn() -> Result<String, askama::Error>>;
+        let pages: Vec<(&str, Render)> = vec![
             ("sign-in", Box::new(|| sign_in().render())),
             (
                 "sign-in",

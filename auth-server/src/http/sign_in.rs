@@ -26,7 +26,7 @@ pub(crate) async fn show(
         .as_ref()
         .and_then(|running| running.request.login_hint.clone())
         .unwrap_or_default();
-    form(&server, &browser, running.as_ref(), username, None)
+    form(&server, &browser, running.as_ref(), &username, None)
 }
 
 /// `POST /sign-in`
@@ -48,7 +48,7 @@ pub(crate) async fn submit(
             &server,
             &browser,
             running.as_ref(),
-            username,
+            &username,
             Some(pages::MISSING_FIELDS),
         );
     };
@@ -58,12 +58,12 @@ pub(crate) async fn submit(
             &server,
             &browser,
             running.as_ref(),
-            username,
+            &username,
             Some(pages::WRONG_PASSWORD),
         ),
         Ok(Attempt::SignedIn { cookie, signed_in }) => {
             let browser = Browser {
-                signed_in: Some(signed_in),
+                signed_in: Some(*signed_in),
                 ..browser
             };
             let mut response = proceed(&server, &browser, running.as_ref()).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn submit(
                 &server,
                 &browser,
                 running.as_ref(),
-                username,
+                &username,
                 Some(pages::TOO_MANY_ATTEMPTS),
             )?;
             *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
@@ -136,7 +136,7 @@ fn form(
     server: &Server,
     browser: &Browser,
     running: Option<&Running>,
-    username: String,
+    username: &str,
     error: Option<&'static str>,
 ) -> Result<Response, Error> {
     let again = running.is_some_and(|running| running.step == Step::SignIn { again: true });

@@ -137,21 +137,15 @@ impl PrivateKey {
     /// A signer and verifier, built once and kept.
     pub fn into_signing_key(self) -> Result<SigningKey, Invalid> {
         let jwk = self.public_jwk()?;
-        let signer: Box<dyn JwsSigner + Send + Sync> = match self.alg {
-            Alg::Es256 => {
-                let mut signer = ES256
-                    .signer_from_pem(&self.pem)
-                    .map_err(|e| invalid(e.to_string()))?;
-                signer.set_key_id(&self.kid);
-                Box::new(signer)
-            }
-            _ => {
-                let mut signer = RS256
-                    .signer_from_pem(&self.pem)
-                    .map_err(|e| invalid(e.to_string()))?;
-                signer.set_key_id(&self.kid);
-                Box::new(signer)
-            }
+        let failed = |e: josekit::JoseError| invalid(e.to_string());
+        let signer: Box<dyn JwsSigner + Send + Sync> = if self.alg == Alg::Es256 {
+            let mut signer = ES256.signer_from_pem(&self.pem).map_err(failed)?;
+            signer.set_key_id(&self.kid);
+            Box::new(signer)
+        } else {
+            let mut signer = RS256.signer_from_pem(&self.pem).map_err(failed)?;
+            signer.set_key_id(&self.kid);
+            Box::new(signer)
         };
         let keys = PublicKeys::parse(&json!({"keys": [&jwk]}))?;
         Ok(SigningKey {
@@ -210,6 +204,11 @@ pub fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
     serde_json::from_slice(&payload).ok()
 }
 
+/// The header of a JWS.
+pub type Header = Map<String, Value>;
+/// The claims of a JWT.
+pub type Claims = Map<String, Value>;
+
 /// Somebody's public keys with their verifiers.
 pub struct PublicKeys(Vec<PublicKey>);
 
@@ -264,7 +263,7 @@ impl PublicKeys {
     }
 
     /// Verifies a compact JWS and returns its header and claims. The algorithm must be the key's own.
-    pub fn verify(&self, token: &str) -> Result<(Map<String, Value>, Map<String, Value>), Invalid> {
+    pub fn verify(&self, token: &str) -> Result<(Header, Claims), Invalid> {
         let header = token
             .split('.')
             .next()

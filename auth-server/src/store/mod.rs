@@ -290,7 +290,7 @@ fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {
 fn asks_again(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code == "40001" || code == "40P01")
 }
 

@@ -28,7 +28,7 @@ trait Job: Send {
 }
 
 struct Work<R, F> {
-    work: F,
+    attempt: F,
     result: Option<R>,
     answer: oneshot::Sender<Result<R, sqlx::Error>>,
 }
@@ -40,7 +40,7 @@ where
 {
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), sqlx::Error>> {
         Box::pin(async move {
-            self.result = Some((self.work)(tx).await?);
+            self.result = Some((self.attempt)(tx).await?);
             Ok(())
         })
     }
@@ -76,7 +76,7 @@ impl Writer {
             .ok_or(Error::Closed)?;
         queue
             .try_send(Box::new(Work {
-                work,
+                attempt: work,
                 result: None,
                 answer,
             }))

@@ -125,7 +125,7 @@ impl KeyClient {
         }
     }
 
-    fn assertion(&self, change: Value) -> String {
+    fn assertion(&self, change: &Value) -> String {
         let mut claims = json!({"iss": "keyed", "sub": "keyed", "aud": "https://as.example.com", "exp": START + 60, "iat": START, "jti": "j"});
         for (name, value) in change.as_object().unwrap() {
             claims[name] = value.clone();
@@ -154,21 +154,21 @@ impl KeyClient {
 #[tokio::test]
 async fn an_assertion_is_accepted_once_for_the_issuer_or_the_token_endpoint() {
     let client = KeyClient::start().await;
-    let first = client.assertion(json!({}));
+    let first = client.assertion(&json!({}));
     assert_eq!(client.send(&first).await.status.as_u16(), 200);
     assert_eq!(
         client.send(&first).await.error(),
         (401, "invalid_client".to_owned()),
         "jti was seen"
     );
-    let second = client.assertion(json!({"jti": "2", "aud": ["https://as.example.com/token"]}));
+    let second = client.assertion(&json!({"jti": "2", "aud": ["https://as.example.com/token"]}));
     assert_eq!(client.send(&second).await.status.as_u16(), 200);
 }
 
 #[tokio::test]
 async fn a_bad_assertion_is_invalid_client() {
     let client = KeyClient::start().await;
-    let good = client.assertion(json!({"jti": "x"}));
+    let good = client.assertion(&json!({"jti": "x"}));
     let unsigned = format!("{}..", good.split('.').next().unwrap());
     let (head, tail) = good.split_at(good.len() - 4);
     let flipped: String = tail
@@ -192,7 +192,7 @@ async fn a_bad_assertion_is_invalid_client() {
         if change.get("jti").is_none() {
             change["jti"] = json!(jti.to_string());
         }
-        let answer = client.send(&client.assertion(change.clone())).await;
+        let answer = client.send(&client.assertion(&change)).await;
         assert_eq!(answer.error().1, "invalid_client", "{change}");
     }
     for bad in [unsigned.as_str(), &format!("{head}{flipped}"), "x.y.z"] {

@@ -1,7 +1,6 @@
 //! The server as its clients and users see it: every test drives the router with public HTTP, on a fixed clock.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "a test fails by panicking"
 )]
 
@@ -9,9 +8,14 @@ mod authorize;
 mod client_auth;
 mod consent;
 mod discovery;
+mod documents;
+mod hosts;
 mod introspection;
 mod keys;
+mod outbound;
+mod layers;
 mod refresh;
+mod registration;
 mod sign_in;
 mod store;
 mod token;

@@ -203,7 +203,7 @@ async fn postgres() -> Option<String> {
         SAID.call_once(|| {
             eprintln!(
                 "not run on PostgreSQL: TEST_POSTGRES_URL is not set (try tests/with-postgres)"
-            )
+            );
         });
         return None;
     };
@@ -212,7 +212,9 @@ async fn postgres() -> Option<String> {
         std::process::id(),
         COUNT.fetch_add(1, Ordering::Relaxed)
     );
-    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url)
+        .await
+        .unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(create).execute(&mut connection).await.unwrap();
     let mut url = url::Url::parse(&url).unwrap();
@@ -275,11 +277,11 @@ pub(crate) struct Browser<'a> {
     pub(crate) page: String,
 }
 
-impl<'a> Browser<'a> {
+impl Browser<'_> {
     /// Goes to a path or URL of ours and follows our own redirects; answers with the first page or foreign redirect.
     pub(crate) async fn go(&mut self, path: &str) -> Answer {
         let mut answer = self.request(Method::GET, path, None).await;
-        while let Some(next) = self.own_redirect(&answer) {
+        while let Some(next) = Self::own_redirect(&answer) {
             answer = self.request(Method::GET, &next, None).await;
         }
         answer
@@ -298,7 +300,7 @@ impl<'a> Browser<'a> {
             .extend_pairs(all)
             .finish();
         let mut answer = self.request(Method::POST, path, Some(body)).await;
-        while let Some(next) = self.own_redirect(&answer) {
+        while let Some(next) = Self::own_redirect(&answer) {
             answer = self.request(Method::GET, &next, None).await;
         }
         answer
@@ -341,10 +343,6 @@ impl<'a> Browser<'a> {
         self.cookies.insert(name.to_owned(), value.to_owned());
     }
 
-    pub(crate) fn app(&self) -> &'a TestApp {
-        self.app
-    }
-
     async fn request(&mut self, method: Method, path: &str, body: Option<String>) -> Answer {
         let path = path.strip_prefix(&self.app.issuer).unwrap_or(path);
         let cookies: Vec<_> = self
@@ -376,7 +374,7 @@ impl<'a> Browser<'a> {
         answer
     }
 
-    fn own_redirect(&self, answer: &Answer) -> Option<String> {
+    fn own_redirect(answer: &Answer) -> Option<String> {
         let location = answer.header("location");
         (answer.status == StatusCode::SEE_OTHER && location.starts_with('/'))
             .then(|| location.to_owned())
