@@ -153,9 +153,9 @@ async fn catalogue(server: &Server, id: &ClientIdUrl) -> Option<(String, Client)
         Some(folder) => folder_entries(folder).await,
         None => Vec::new(),
     };
-    let built_in = CATALOGUE.iter().map(|&text| text.to_owned());
-    own.into_iter().chain(built_in).find_map(|entry| {
-        let body = entry_for(&entry, id.as_str())?;
+    let built_in: Vec<_> = CATALOGUE.iter().map(|&text| text.to_owned()).collect();
+    [own, built_in].into_iter().find_map(|entries| {
+        let body = entry_for(&entries, id.as_str())?;
         match document::accept(id, body.as_bytes()) {
             Ok(client) => Some((body, client)),
             Err(refusal) => {
@@ -199,17 +199,29 @@ async fn folder_entries(folder: &std::path::Path) -> Vec<String> {
     entries
 }
 
-/// The document of `id` when the entry is about it: its `client_id` is the id, or matches it with one path segment in
-/// the place of `{id}`, which is then filled in everywhere.
-fn entry_for(entry: &str, id: &str) -> Option<String> {
-    let parsed: Map<String, Value> = serde_json::from_str(entry).ok()?;
-    let pattern = parsed.get("client_id")?.as_str()?;
-    if pattern == id {
-        return Some(entry.to_owned());
-    }
+/// The entry whose `client_id` is `id`, else the one that matches it with one path segment in the place of `{id}`,
+/// which is then filled in everywhere.
+fn entry_for(entries: &[String], id: &str) -> Option<String> {
+    let about = |entry: &String| {
+        let entry: Map<String, Value> = serde_json::from_str(entry).ok()?;
+        Some(entry.get("client_id")?.as_str()?.to_owned())
+    };
+    let exact = entries
+        .iter()
+        .find(|entry| about(entry).as_deref() == Some(id));
+    let filled = || {
+        entries.iter().find_map(|entry| {
+            let segment = segment_of(&about(entry)?, id)?;
+            Some(entry.replace("{id}", segment))
+        })
+    };
+    exact.cloned().or_else(filled)
+}
+
+fn segment_of<'a>(pattern: &str, id: &'a str) -> Option<&'a str> {
     let (before, after) = pattern.split_once("{id}")?;
     let segment = id.strip_prefix(before)?.strip_suffix(after)?;
+    // Plain characters only: the segment is put into JSON.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let fits = (1..=128).contains(&segment.len()) && segment.bytes().all(plain);
-    fits.then(|| entry.replace("{id}", segment))
+    ((1..=128).contains(&segment.len()) && segment.bytes().all(plain)).then_some(segment)
 }

@@ -5,6 +5,7 @@
 )]
 
 mod authorize;
+mod cli;
 mod client_auth;
 mod consent;
 mod discovery;

@@ -2,23 +2,23 @@
 //! bytes that a test put behind a URL.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use auth_server::config;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config;
-
 /// The running hosts.
 pub(crate) struct Hosts {
     pub(crate) address: SocketAddr,
     names: Vec<String>,
-    authority: String,
+    folder: tempfile::TempDir,
     shelf: Arc<Mutex<Shelf>>,
 }
 
@@ -60,10 +60,12 @@ impl Hosts {
                 tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&for_all)));
             }
         });
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), pem).unwrap();
         Hosts {
             address,
             names,
-            authority: pem,
+            folder,
             shelf,
         }
     }
@@ -92,11 +94,26 @@ impl Hosts {
     pub(crate) fn settings(&self) -> config::Outbound {
         let hosts = self.names.iter().map(|name| (name.clone(), self.address));
         config::Outbound {
-            extra_ca: Some(self.authority.clone().into_bytes()),
+            extra_ca: Some(std::fs::read(self.folder.path().join("ca.pem")).unwrap()),
             hosts: hosts.collect(),
             loopback: true,
         }
     }
+
+    /// The same settings as they are written.
+    pub(crate) fn toml(&self) -> String {
+        let ca = self.folder.path().join("ca.pem");
+        let mut toml = format!("[outbound]\nextra_ca_file = {ca:?}\n[outbound.hosts]\n");
+        for name in &self.names {
+            let _ = writeln!(toml, "\"{name}\" = \"{}\"", self.address);
+        }
+        toml
+    }
+}
+
+/// The bytes of an answer without a body.
+pub(crate) fn status(line: &str) -> String {
+    format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 }
 
 /// The bytes of an answer with status 200.
@@ -131,8 +148,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, shelf: Arc<Mutex<Shelf>
         shelf.asked.push(url.clone());
         shelf.answers.get(&url).cloned()
     };
-    let missing = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_vec();
-    let answer = answer.unwrap_or(missing);
+    let answer = answer.unwrap_or_else(|| status("404 Not Found").into_bytes());
     if answer.is_empty() {
         tokio::time::sleep(Duration::from_mins(1)).await;
     }
