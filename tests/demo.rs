@@ -114,8 +114,10 @@ async fn run(options: Options) -> Result<()> {
     let stop = CancellationToken::new();
     let auth = tokio::spawn(auth_server::serve(auth, auth_listener, stop.clone()));
     let documents = tokio::spawn(documents.run(resource_listener, stop.clone()));
+    // Listening for the signal begins before anyone can know that we are ready.
+    let interrupted = interrupted()?;
     announce(&ready, options.json)?;
-    interrupted().await?;
+    interrupted.await?;
     stop.cancel();
     auth.await??;
     documents.await?
@@ -234,18 +236,23 @@ fn announce(ready: &Ready, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Waits for Ctrl-C, or for the signal that service managers send.
-async fn interrupted() -> Result<()> {
+/// Ends at Ctrl-C, or at the signal that service managers send.
+fn interrupted() -> Result<impl Future<Output = std::io::Result<()>>> {
     #[cfg(unix)]
     {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            done = tokio::signal::ctrl_c() => done?,
-            _ = terminate.recv() => {}
-        }
-        Ok(())
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            Ok(())
+        })
     }
     #[cfg(not(unix))]
-    Ok(tokio::signal::ctrl_c().await?)
+    Ok(tokio::signal::ctrl_c())
 }
