@@ -36,7 +36,8 @@ pub(super) struct Keys {
 struct State {
     held: Option<Held>,
     failure: Option<(Instant, Unreachable)>,
-    searched_unknown: Option<Instant>,
+    /// When an unknown key id may cause a fetch again.
+    search_again_at: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,17 +93,26 @@ impl Keys {
         {
             return held.set;
         }
-        {
-            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            if state
-                .searched_unknown
-                .is_some_and(|last| now.duration_since(last) < self.cooldown)
-            {
-                return Arc::clone(seen);
-            }
-            state.searched_unknown = Some(now);
+        if self.search_again_at().is_some_and(|again| now < again) {
+            return Arc::clone(seen);
         }
-        self.fetch().await.unwrap_or_else(|_| Arc::clone(seen))
+        let fetched = self.fetch().await;
+        // A failed search says nothing about the key, so it may be repeated soon.
+        let pause = if fetched.is_ok() {
+            self.cooldown
+        } else {
+            RETRY.min(self.cooldown)
+        };
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.search_again_at = Some(Instant::now() + pause);
+        fetched.unwrap_or_else(|_| Arc::clone(seen))
+    }
+
+    fn search_again_at(&self) -> Option<Instant> {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .search_again_at
     }
 
     async fn refresh(&self, due: Instant) {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -126,19 +127,14 @@ impl Follower {
             .settings
             .max_documents
             .saturating_sub(self.total - before);
-        let (documents, retry) = match read(
-            &file.place,
-            file.version.bytes,
-            self.settings.max_file_bytes,
-        ) {
-            Ok(text) => {
-                let parsed = self.settings.rules.parse(path, &text);
-                let documents = documents(path, parsed, &self.settings.rules, room, problems);
-                (documents, false)
-            }
+        let rules = &self.settings.rules;
+        let parsed = parse(path, file, rules, self.settings.max_file_bytes);
+        let retry = matches!(parsed, Err(Unreadable::Io(_)));
+        let documents = match parsed {
+            Ok(parsed) => documents(path, parsed, rules, room, problems),
             Err(problem) => {
                 problems.insert(path.to_owned(), problem.to_string());
-                (Vec::new(), matches!(problem, Unreadable::Io(_)))
+                Vec::new()
             }
         };
         let version = file.version;
@@ -162,7 +158,7 @@ impl Follower {
     fn report(&mut self, problems: BTreeMap<String, String>, changes: usize) {
         for (path, problem) in &problems {
             if self.problems.get(path) != Some(problem) {
-                tracing::warn!(%path, %problem, "not (wholly) searchable");
+                tracing::warn!(path, problem, "not (wholly) searchable");
             }
         }
         if changes > 0 {
@@ -177,28 +173,14 @@ impl Follower {
     }
 }
 
-impl Rules {
-    /// Drafts of the file at `path`; none for a format that is not understood.
-    pub(super) fn parse(&self, path: &str, text: &str) -> Option<Parsed> {
-        Some(Format::of(path)?.parse(path, text, self.columns(path)))
-    }
-}
-
 /// Finished documents with their full texts (the index reads all of a text that is cut for `fetch`).
 pub(super) fn documents(
     path: &str,
-    parsed: Option<Parsed>,
+    parsed: Parsed,
     rules: &Rules,
     room: usize,
     problems: &mut BTreeMap<String, String>,
 ) -> Vec<(Document, String)> {
-    let Some(parsed) = parsed else {
-        problems.insert(
-            path.to_owned(),
-            "its format is not one of md, txt, html, csv, jsonl".to_owned(),
-        );
-        return Vec::new();
-    };
     let mut notes = Vec::new();
     if let Some(first) = &parsed.first_problem {
         notes.push(format!("{} rows cannot be used; {first}", parsed.bad_rows));
@@ -232,6 +214,15 @@ pub(super) fn documents(
     unique.into_iter().take(room).map(finish).collect()
 }
 
+/// Drafts of one file. A file of another format is not even opened.
+fn parse(path: &str, file: &Found, rules: &Rules, limit: u64) -> Result<Parsed, Unreadable> {
+    let format = Format::of(path).ok_or(Unreadable::Format)?;
+    let text = read(&file.place, file.version.bytes, limit)?;
+    // One odd file must not end the thread that looks after all others.
+    let parse = || format.parse(path, &text, rules.columns(path));
+    panic::catch_unwind(AssertUnwindSafe(parse)).map_err(|_| Unreadable::Parser)
+}
+
 /// Why a file is not searchable.
 #[derive(Debug, thiserror::Error)]
 enum Unreadable {
@@ -243,6 +234,10 @@ enum Unreadable {
     Binary,
     #[error("it is not UTF-8")]
     Encoding,
+    #[error("its format is not one of md, txt, html, csv, jsonl")]
+    Format,
+    #[error("it cannot be read because of a mistake in this program; please report it")]
+    Parser,
 }
 
 /// The text of a file, without a byte order mark. `bytes` is its size when it was listed; it may have grown.

@@ -28,6 +28,7 @@ pub(crate) use format::{Columns, RowRule};
 
 use engine::Engine;
 use follow::Follower;
+use format::Format;
 
 /// How long a start waits for the folder; a larger one loads while requests are answered already.
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -182,15 +183,12 @@ impl Drop for Index {
 
 fn load_sample(engine: &Engine, settings: &Settings) -> anyhow::Result<()> {
     let mut problems = BTreeMap::new();
+    let rules = &settings.rules;
     for (path, text) in sample::FILES {
-        let parsed = settings.rules.parse(path, text);
-        let documents = follow::documents(
-            path,
-            parsed,
-            &settings.rules,
-            settings.max_documents,
-            &mut problems,
-        );
+        let format = Format::of(path).context("the sample has a file of an unknown format")?;
+        let parsed = format.parse(path, text, rules.columns(path));
+        let documents =
+            follow::documents(path, parsed, rules, settings.max_documents, &mut problems);
         engine.replace(path, &documents)?;
     }
     engine.commit()

@@ -110,3 +110,35 @@ fn no_file_is_longer_than_400_lines_before_its_tests() {
         assert!(lines <= 400, "{name} has {lines} lines");
     }
 }
+
+#[test]
+fn the_readme_names_tests_that_exist_for_every_rule_of_this_crate() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/app");
+    let mut all: String = sources().into_iter().map(|(_, text)| text).collect();
+    for entry in fs::read_dir(tests).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "rs") {
+            all.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    let readme = include_str!("../../README.md");
+    let rows: Vec<&str> = readme
+        .lines()
+        .filter(|line| line.starts_with("| B-"))
+        .collect();
+    for rule in (1..=10).chain(20..=24).chain([27]).chain(30..=33) {
+        let is_it = |row: &&&str| row.starts_with(&format!("| B-{rule:02} |"));
+        let row = rows
+            .iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("B-{rule:02} has no row"));
+        let names: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(
+                all.contains(&format!("fn {name}(")),
+                "B-{rule:02}: no test is called {name}"
+            );
+        }
+    }
+}
