@@ -273,21 +273,15 @@ mod tests {
             (
                 "[tokens]\nx = 1",
                 Some(("AUTH_SERVER_TOKENS__CODE_LIFETIME", "5s")),
-                "a.toml: tokens: `x` is not a setting; did you mean `access_lifetime`?",
+                "a.toml: line 2: tokens: `x` is not a setting; did you mean `refresh_lifetime`?",
             ),
             (
                 "",
                 Some(("AUTH_SERVER_LISTEN__X", "x")),
-                "AUTH_SERVER_LISTEN__X: `x` is not a setting",
+                "AUTH_SERVER_LISTEN__X: invalid type: map, expected socket address",
             ),
         ] {
-            let error = read(text, env.as_slice()).err().unwrap();
-            assert!(
-                error.0.starts_with(line) || line.contains("LISTEN__X"),
-                "{}\n{line}",
-                error.0
-            );
-            assert_eq!(error.0.lines().count(), 1);
+            assert_eq!(read(text, env.as_slice()).err().unwrap().0, line);
         }
     }
 

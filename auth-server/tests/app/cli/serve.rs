@@ -1,0 +1,175 @@
+//! `serve` and `keys`: the running server, and the commands beside it.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::{Folder, answer};
+
+/// A running server; it is killed when the test fails.
+struct Running {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    ready: String,
+}
+
+impl Running {
+    fn start(folder: &Folder, line: &str) -> Running {
+        let mut child = folder
+            .command(line)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut ready = String::new();
+        while !ready.contains("ready") {
+            ready.clear();
+            assert_ne!(
+                log.read_line(&mut ready).unwrap(),
+                0,
+                "the server ended: {:?}",
+                child.wait()
+            );
+        }
+        Running { child, log, ready }
+    }
+
+    /// Asks it to stop, as whoever supervises it does.
+    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
+        Command::new("kill").args([signal, &id]).status().unwrap();
+        let mut rest = String::new();
+        self.log.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended already unless the test failed.
+        let _ = self.child.kill();
+    }
+}
+
+#[test]
+fn commands_work_beside_a_running_server_and_a_signal_ends_it_cleanly() {
+    let folder = Folder::new("");
+    for signal in ["-TERM", "-INT"] {
+        let server = Running::start(&folder, "serve");
+        assert!(
+            server
+                .ready
+                .contains("issuer=http://localhost:9 address=127.0.0.1:"),
+            "{}",
+            server.ready
+        );
+        let name = format!("user{signal}");
+        folder
+            .run_with(&format!("users add {name}"), "correct horse\n")
+            .done();
+        folder.run("keys list").done();
+        folder.run("migrate --check").done();
+        let (code, rest) = server.stop(signal);
+        assert_eq!(code, Some(0), "{rest}");
+        assert!(rest.contains("stopping"), "{rest}");
+    }
+    assert_eq!(
+        folder.run("users list --json").json()["users"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_second_server_says_what_is_taken() {
+    let folder = Folder::new("");
+    let server = Running::start(&folder, "serve --log json");
+    let ready: Value = serde_json::from_str(&server.ready).unwrap();
+    let address = ready["address"].as_str().unwrap();
+    assert_eq!(
+        (&ready["message"], &ready["issuer"]),
+        (&"ready".into(), &"http://localhost:9".into())
+    );
+    let mut same_port = folder.command("serve");
+    same_port.env("AUTH_SERVER_LISTEN", address);
+    let line = answer(&mut same_port, "").refused();
+    assert!(
+        line.starts_with(&format!("listen: {address} cannot be used: ")),
+        "{line}"
+    );
+    let line = folder.run("serve").refused();
+    assert!(
+        line.contains("another auth-server uses this database"),
+        "{line}"
+    );
+    assert_eq!(server.stop("-TERM").0, Some(0));
+}
+
+#[test]
+fn a_server_that_cannot_start_names_the_setting() {
+    let folder = Folder::new("");
+    folder.write("file", "no key");
+    for (variable, value, line) in [
+        (
+            "AUTH_SERVER_KEYS__MASTER_KEY_FILE",
+            "file",
+            "keys.master_key_file: file: must hold 32 bytes in base64url (43 characters)",
+        ),
+        ("RUST_LOG", "a=b=c", "RUST_LOG: "),
+        (
+            "AUTH_SERVER_OUTBOUND__EXTRA_CA_FILE",
+            "nix",
+            "AUTH_SERVER_OUTBOUND__EXTRA_CA_FILE: nix: No such file",
+        ),
+    ] {
+        let mut command = folder.command("serve");
+        command.env(variable, value);
+        let have = answer(&mut command, "").refused();
+        assert!(have.starts_with(line), "{have}");
+    }
+}
+
+#[test]
+fn keys_rotate_by_and_by_or_at_once() {
+    let folder = Folder::new("");
+    assert_eq!(
+        folder.run("keys list").done(),
+        "KEY  ALGORITHM  STATE  MADE\n"
+    );
+    let first = folder.run("keys rotate").done();
+    assert_eq!(first.matches("signs, retires 20").count(), 2, "{first}");
+    assert_eq!(first.matches("signs from 20").count(), 2, "{first}");
+    let again = folder.run("keys rotate").done();
+    assert_eq!(
+        again,
+        format!("a rotation is under way already; nothing was changed\n{first}")
+    );
+    let at_once = folder.run("keys rotate --now").done();
+    let kids = |text: &str| -> Vec<String> {
+        text.lines()
+            .skip(1)
+            .map(|line| line[..43].to_owned())
+            .collect()
+    };
+    assert_eq!(
+        (kids(&at_once).len(), at_once.matches("  signs  20").count()),
+        (2, 2),
+        "{at_once}"
+    );
+    assert!(
+        kids(&at_once).iter().all(|kid| !first.contains(kid)),
+        "old keys are gone"
+    );
+    let list = folder.run("keys list --json").json();
+    assert!(
+        list["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|key| key["retires_at"].is_null())
+    );
+}
