@@ -4,7 +4,8 @@
 //! 1. https only, and plain http to this very machine in development;
 //! 2. the addresses of a host are judged after they were resolved and before the connection is made to one of them, so
 //!    a name that resolves differently a second time gains nothing;
-//! 3. no redirects, no proxy of the environment, only status 200, only JSON, at most 16 KiB and 5 seconds;
+//! 3. no redirects, no proxy of the environment, only status 200, only the kind that was asked for, at most 16 KiB and
+//!    5 seconds;
 //! 4. one request under way for each URL, a bounded number for each host and in all.
 
 mod address;
@@ -47,6 +48,37 @@ pub struct Fetched {
     pub body: Vec<u8>,
     /// Seconds for which the answer's headers call it fresh; `None` without such headers.
     pub fresh_for: Option<i64>,
+}
+
+/// What kind of answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// `application/json` or `application/*+json`
+    Json,
+    /// `image/*`; which one it really is, the caller decides by its bytes.
+    Image,
+}
+
+impl Wanted {
+    fn accept(self) -> &'static str {
+        match self {
+            Wanted::Json => "application/json",
+            Wanted::Image => "image/png, image/jpeg, image/webp, image/gif",
+        }
+    }
+
+    fn is(self, kind: &str) -> Result<(), String> {
+        let (good, wanted) = match self {
+            Wanted::Json => (is_json(kind), "application/json or application/*+json"),
+            Wanted::Image => (kind.starts_with("image/"), "image/*"),
+        };
+        let shown: String = kind.chars().take(80).collect();
+        if good {
+            Ok(())
+        } else {
+            Err(format!("the content type `{shown}` is not {wanted}"))
+        }
+    }
 }
 
 /// Why nothing was fetched; safe to show to the client's developer.
@@ -99,9 +131,20 @@ impl Outbound {
 
     /// Fetches a JSON document. Callers that ask for the same URL at the same time share one request.
     pub async fn get_json(&self, url: &Url) -> Result<Fetched, FetchError> {
+        self.get(url, Wanted::Json).await
+    }
+
+    /// Fetches an image, under the same limits.
+    pub async fn get_image(&self, url: &Url) -> Result<Fetched, FetchError> {
+        self.get(url, Wanted::Image).await
+    }
+
+    async fn get(&self, url: &Url, wanted: Wanted) -> Result<Fetched, FetchError> {
         self.may_ask(url).map_err(FetchError)?;
-        let answer = async { self.ask(url).await.map_err(FetchError) };
-        self.under_way.get_with(url.to_string(), answer).await
+        let answer = async { self.ask(url, wanted).await.map_err(FetchError) };
+        self.under_way
+            .get_with(format!("{} {url}", wanted.accept()), answer)
+            .await
     }
 
     /// What can be said before anything is resolved. An address in the URL never reaches the resolver.
@@ -126,7 +169,7 @@ impl Outbound {
         }
     }
 
-    async fn ask(&self, url: &Url) -> Result<Fetched, String> {
+    async fn ask(&self, url: &Url, wanted: Wanted) -> Result<Fetched, String> {
         let host = url.host_str().unwrap_or_default();
         let asked = self.hosts.get_with_by_ref(host, async { Arc::default() });
         if asked.await.fetch_add(1, Ordering::Relaxed) >= PER_HOST {
@@ -135,15 +178,19 @@ impl Outbound {
         let Ok(_slot) = self.slots.try_acquire() else {
             return Err("too many requests are under way".into());
         };
-        self.request(url)
+        self.request(url, wanted)
             .await
             .unwrap_or_else(|error| Err(explain(&error)))
     }
 
     /// The request itself: the outer error is the network's, the inner one says what was wrong with the answer.
-    async fn request(&self, url: &Url) -> Result<Result<Fetched, String>, reqwest::Error> {
+    async fn request(
+        &self,
+        url: &Url,
+        wanted: Wanted,
+    ) -> Result<Result<Fetched, String>, reqwest::Error> {
         let request = self.client.get(url.clone());
-        let mut response = request.header(ACCEPT, "application/json").send().await?;
+        let mut response = request.header(ACCEPT, wanted.accept()).send().await?;
         let status = response.status();
         if status.is_redirection() {
             return Ok(Err(format!(
@@ -159,11 +206,8 @@ impl Outbound {
         }
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !is_json(kind) {
-            let shown: String = kind.chars().take(80).collect();
-            return Ok(Err(format!(
-                "the content type `{shown}` is not application/json or application/*+json"
-            )));
+        if let Err(why) = wanted.is(kind) {
+            return Ok(Err(why));
         }
         let fresh_for = freshness::fresh_for(response.headers());
         let mut body = Vec::new();

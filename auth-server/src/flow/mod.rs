@@ -12,6 +12,7 @@ pub mod document;
 pub mod introspect;
 pub mod issue;
 pub mod keys;
+pub mod logos;
 pub mod operator;
 pub mod passwords;
 pub mod refresh;
@@ -104,6 +105,8 @@ pub struct Inner {
     pub passwords: passwords::Passwords,
     /// Key sets of clients, as they were fetched.
     pub client_keys: client_keys::Cache,
+    /// Logos of clients.
+    pub logos: logos::Logos,
     resources: RwLock<Arc<Vec<Resource>>>,
 }
 

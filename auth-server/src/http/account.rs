@@ -35,7 +35,7 @@ pub(crate) async fn show(
 fn row(server: &Server, Connected { consent, client }: &Connected) -> pages::Connected {
     let registered = server.resources();
     let app = match client {
-        Some(client) => render::app(client),
+        Some(client) => render::named(client),
         None => pages::App {
             name: consent.client_id.clone(),
             ..pages::App::default()

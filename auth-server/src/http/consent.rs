@@ -25,7 +25,7 @@ pub(crate) async fn show(
     let running = running(&server, &browser, &params).await?;
     let next = match &running.step {
         Step::Consent { missing, earlier } => {
-            return form(&server, &browser, &running, missing, earlier);
+            return form(&server, &browser, &running, missing, earlier).await;
         }
         Step::SignIn { .. } => Next::SignIn(running.reference.reveal().to_owned()),
         Step::Issue => {
@@ -65,7 +65,7 @@ async fn running(server: &Server, browser: &Browser, params: &Params) -> Result<
     Ok(authorize::resume(server, browser, params.need("request")?).await?)
 }
 
-fn form(
+async fn form(
     server: &Server,
     browser: &Browser,
     running: &Running,
@@ -80,7 +80,7 @@ fn form(
         layout: render::layout(server),
         hidden: render::hidden(server, browser, Some(running)),
         user: render::visitor(browser).unwrap_or_default(),
-        app: render::app(&running.client),
+        app: render::app(server, &running.client).await,
         wants: render::wants(&registered, &request.resources, &shown),
         resource: render::resource(&registered, &request.resources),
         scopes: render::scopes(&registered, &request.resources, &shown),

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::pages::{self, Page};
 use crate::flow::Server;
 use crate::flow::authorize::{Next, Running};
+use crate::flow::logos;
 use crate::flow::session::Browser;
 use crate::protocol::client::{Client, Origin};
 use crate::protocol::redirect::Delivery;
@@ -121,8 +122,17 @@ pub(crate) fn hidden(
     }
 }
 
-/// A client as people see it.
-pub(crate) fn app(client: &Client) -> pages::App {
+/// A client as people see it, with its logo.
+pub(crate) async fn app(server: &Server, client: &Client) -> pages::App {
+    let logo = logos::find(server, client).await;
+    pages::App {
+        logo: logo.map(|logo| logo.to_string()),
+        ..named(client)
+    }
+}
+
+/// A client as people see it in a list.
+pub(crate) fn named(client: &Client) -> pages::App {
     let metadata = &client.metadata;
     pages::App {
         name: client.name().to_owned(),

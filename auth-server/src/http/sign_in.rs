@@ -26,7 +26,7 @@ pub(crate) async fn show(
         .as_ref()
         .and_then(|running| running.request.login_hint.clone())
         .unwrap_or_default();
-    form(&server, &browser, running.as_ref(), &username, None)
+    form(&server, &browser, running.as_ref(), &username, None).await
 }
 
 /// `POST /sign-in`
@@ -50,17 +50,21 @@ pub(crate) async fn submit(
             running.as_ref(),
             &username,
             Some(pages::MISSING_FIELDS),
-        );
+        )
+        .await;
     };
     let request = running.as_ref().map(|running| running.row.digest.as_str());
     match sign_in::with_password(&server, &browser, &username, password, request).await {
-        Ok(Attempt::Wrong) => form(
-            &server,
-            &browser,
-            running.as_ref(),
-            &username,
-            Some(pages::WRONG_PASSWORD),
-        ),
+        Ok(Attempt::Wrong) => {
+            form(
+                &server,
+                &browser,
+                running.as_ref(),
+                &username,
+                Some(pages::WRONG_PASSWORD),
+            )
+            .await
+        }
         Ok(Attempt::SignedIn { cookie, signed_in }) => {
             let browser = Browser {
                 signed_in: Some(*signed_in),
@@ -77,7 +81,8 @@ pub(crate) async fn submit(
                 running.as_ref(),
                 &username,
                 Some(pages::TOO_MANY_ATTEMPTS),
-            )?;
+            )
+            .await?;
             *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
             if let Some(seconds) = refusal.retry_after {
                 response
@@ -132,7 +137,7 @@ async fn running(
     }
 }
 
-fn form(
+async fn form(
     server: &Server,
     browser: &Browser,
     running: Option<&Running>,
@@ -143,10 +148,14 @@ fn form(
     // The user of an earlier session is not the one that the client asked for.
     let other = running.is_some_and(|running| running.step == Step::SignIn { again: false })
         && browser.signed_in.is_some();
+    let app = match running {
+        Some(running) => Some(render::app(server, &running.client).await),
+        None => None,
+    };
     let view = pages::SignIn {
         layout: render::layout(server),
         hidden: render::hidden(server, browser, running),
-        app: running.map(|running| render::app(&running.client)),
+        app,
         username: username.chars().take(200).collect(),
         again,
         error: error.or(other.then_some(pages::OTHER_USER)),

@@ -15,6 +15,7 @@ mod introspection;
 mod keys;
 mod outbound;
 mod layers;
+mod logos;
 mod refresh;
 mod registration;
 mod sign_in;

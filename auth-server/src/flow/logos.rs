@@ -1,0 +1,109 @@
+//! Logos of clients: fetched and kept by the server, never linked from a page, so that looking at a page tells nobody
+//! anything (rule A-72). A client that registered itself has none: a picture would lend its unverified name a face.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
+
+use super::Server;
+use crate::protocol::client::{Client, Origin};
+
+/// Most logos that are kept, each at most 16 KiB.
+const MOST: u64 = 500;
+/// How long a logo, or the lack of one, is kept.
+const KEPT: Duration = Duration::from_hours(12);
+/// How long a page waits for a logo that is not kept yet; it comes with the next page then.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Logos as `data:` URIs, by URL. `None`: there is none that could be shown.
+pub struct Logos(moka::future::Cache<String, Option<Arc<str>>>);
+
+impl Default for Logos {
+    fn default() -> Logos {
+        Logos(
+            moka::future::Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(KEPT)
+                .build(),
+        )
+    }
+}
+
+/// The client's logo as a `data:` URI.
+pub async fn find(server: &Server, client: &Client) -> Option<Arc<str>> {
+    let uri = client
+        .metadata
+        .logo_uri
+        .clone()
+        .filter(|_| client.origin != Origin::Dynamic)?;
+    let (server, url) = (server.clone(), Url::parse(&uri).ok()?);
+    // In a task of its own, so that a page that does not wait any longer does not end the request.
+    let fetched = tokio::spawn(async move {
+        server
+            .logos
+            .0
+            .get_with(uri, async { fetch(&server, &url).await })
+            .await
+    });
+    tokio::time::timeout(PATIENCE, fetched).await.ok()?.ok()?
+}
+
+async fn fetch(server: &Server, url: &Url) -> Option<Arc<str>> {
+    match server.outbound.get_image(url).await {
+        Ok(fetched) => data_uri(&fetched.body),
+        Err(why) => {
+            tracing::info!(%url, %why, "a logo cannot be fetched");
+            None
+        }
+    }
+}
+
+/// The image by its first bytes; vector graphics are left out, they can hold more than a picture.
+fn data_uri(bytes: &[u8]) -> Option<Arc<str>> {
+    let kind = match bytes {
+        [0x89, b'P', b'N', b'G', ..] => "png",
+        [0xff, 0xd8, 0xff, ..] => "jpeg",
+        [b'G', b'I', b'F', b'8', ..] => "gif",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => "webp",
+        _ => return None,
+    };
+    Some(format!("data:image/{kind};base64,{}", STANDARD.encode(bytes)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pictures_become_logos() {
+        assert_eq!(
+            data_uri(b"\x89PNG\r\n").as_deref(),
+            Some("data:image/png;base64,iVBORw0K")
+        );
+        for other in [
+            &b"<svg onload=alert(1)>"[..],
+            b"<html>",
+            b"",
+            b"RIFFxxxxWAVE",
+        ] {
+            assert_eq!(data_uri(other), None);
+        }
+    }
+}
