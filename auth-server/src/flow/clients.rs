@@ -24,6 +24,18 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
     }
 }
 
+/// The client as far as it is known here, without asking anybody: for pages that only name it.
+pub async fn last_known(server: &Server, id: &str) -> Result<Option<Client>> {
+    if let Some(client) = server.config.clients.get(id) {
+        return Ok(Some(client.clone()));
+    }
+    if id.starts_with("https://") {
+        return document::last_known(server, id).await;
+    }
+    let stored = server.store.client(id).await?;
+    Ok(stored.map(|stored| stored.client()).transpose()?)
+}
+
 fn unknown() -> Refusal {
     invalid_client("client_id is not known here; register first").setting("clients")
 }

@@ -86,6 +86,15 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
     }
 }
 
+/// The client as it was when its document was last kept, without asking its host: good for its name, not for a grant.
+pub async fn last_known(server: &Server, id: &str) -> Result<Option<Client>> {
+    let Ok(id) = ClientIdUrl::parse(id) else {
+        return Ok(None);
+    };
+    let kept = server.store.document(id.as_str()).await?;
+    Ok(kept.and_then(|kept| document::accept(&id, kept.body.as_bytes()).ok()))
+}
+
 /// The kept copy, or the catalogue; for a while nobody asks the host again.
 async fn stand_in(
     server: &Server,

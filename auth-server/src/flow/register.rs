@@ -7,12 +7,12 @@
 use serde_json::{Map, Value};
 
 use super::{Result, Server};
-use crate::protocol::client::{Client, Metadata, Method, Origin};
+use crate::protocol::client::{Client, Method, Origin};
 use crate::protocol::event::{Event, Kind};
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register::{self, Information, Management};
 use crate::protocol::secret::{self, Digest, Secret, fingerprint};
-use crate::store::{Limits, StoredClient};
+use crate::store::{Limits, Shared, StoredClient};
 
 /// Registrations are counted over this time, in seconds.
 const HOUR: i64 = 3600;
@@ -33,8 +33,17 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     let likeness = register::likeness(&accepted.metadata);
     if accepted.method == Method::None
         && let Some(twin) = server.store.twin(&likeness).await?
+        && share(server, &twin, &likeness, address).await?
     {
-        return share(server, &twin, &accepted.metadata, address).await;
+        // With the caller's own redirect URIs, which differ from the registered ones by loopback ports at most.
+        let shared = Information {
+            client_id: &twin,
+            issued_at: now,
+            metadata: &accepted.metadata,
+            secret: None,
+            management: None,
+        };
+        return Ok(shared.answer());
     }
     let token = Secret::mint(secret::Kind::Registration, server.effects.fresh());
     let client_secret = fresh_secret(server, accepted.method);
@@ -86,34 +95,30 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     Err(too_many("registration.per_hour"))
 }
 
-/// Answers with the id of an earlier registration and the caller's own redirect URIs, which differ from the registered
-/// ones by loopback ports at most.
-async fn share(server: &Server, twin: &str, metadata: &Metadata, address: &str) -> Result<Value> {
+/// Makes an earlier registration one that is shared; false when it is there no more.
+async fn share(server: &Server, twin: &str, likeness: &str, address: &str) -> Result<bool> {
     let now = server.now();
+    // Half of its term at most, so that it cannot run out while it counts as shared just now.
+    let recent = now - HOUR.min(server.config.registration.unused / 2);
     let event = Event::done(Kind::Client, "registered again: shared, management closed");
     let event = event.client(twin).from(address);
     let event_id = server.fresh_id("ev_");
-    let id = twin.to_owned();
-    server
+    let (id, likeness) = (twin.to_owned(), likeness.to_owned());
+    let shared = server
         .store
         .write(move |tx| {
-            let (id, event_id, event) = (id.clone(), event_id.clone(), event.clone());
+            let (id, likeness) = (id.clone(), likeness.clone());
+            let (event_id, event) = (event_id.clone(), event.clone());
             Box::pin(async move {
-                if tx.share_registration(&id, now, now - HOUR).await? {
+                let shared = tx.share_registration(&id, &likeness, now, recent).await?;
+                if shared == Shared::Now {
                     tx.record(&event_id, &event, now).await?;
                 }
-                Ok(())
+                Ok(shared)
             })
         })
         .await?;
-    Ok(Information {
-        client_id: twin,
-        issued_at: now,
-        metadata,
-        secret: None,
-        management: None,
-    }
-    .answer())
+    Ok(shared != Shared::Gone)
 }
 
 /// What is registered (RFC 7592 §2.1). The secret is not shown: only its digest is kept.

@@ -8,6 +8,9 @@ use super::redirect::without_loopback_port;
 use super::refusal::{Code, Refusal};
 use super::secret::{Secret, fingerprint};
 
+/// Largest metadata that are kept, in bytes: as large as a document may be.
+const LARGEST: usize = 16 * 1024;
+
 /// A body that must be a JSON object (RFC 7591 §3.1).
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     match serde_json::from_slice(body) {
@@ -25,7 +28,7 @@ pub fn metadata(mut object: Map<String, Value>) -> Result<Metadata, Refusal> {
         object.remove(ours);
     }
     let read = |object: Map<String, Value>| serde_json::from_value(Value::Object(object));
-    read(object.clone()).map_err(|error: serde_json::Error| {
+    let known: Metadata = read(object.clone()).map_err(|error: serde_json::Error| {
         let culprit = object.into_iter().find_map(|(name, value)| {
             let alone = read(Map::from_iter([(name.clone(), value)]));
             alone.err().map(|error: serde_json::Error| (name, error))
@@ -34,7 +37,14 @@ pub fn metadata(mut object: Map<String, Value>) -> Result<Metadata, Refusal> {
             Some((name, error)) => invalid(format!("{name}: {error}")),
             None => invalid(error.to_string()),
         }
-    })
+    })?;
+    if json!(known).to_string().len() > LARGEST {
+        return Err(invalid(format!(
+            "the metadata are larger than {} KiB",
+            LARGEST / 1024
+        )));
+    }
+    Ok(known)
 }
 
 /// What makes two registrations the same: everything that was accepted, but for the ports of loopback redirects, which
@@ -181,6 +191,18 @@ mod tests {
             "x": {"y": 1}, "require_pkce": false, "default_resource": "https://r"}))
         .unwrap();
         assert_eq!(read, Metadata::default());
+    }
+
+    #[test]
+    fn metadata_are_as_large_as_a_document_at_most() {
+        let keys = vec![json!({"kty": "oct"}); 2000];
+        let refusal = read(json!({"jwks": {"keys": keys}})).unwrap_err();
+        assert!(
+            refusal.description.contains("16 KiB"),
+            "{}",
+            refusal.description
+        );
+        assert!(read(json!({"x": "y".repeat(20_000)})).is_ok());
     }
 
     #[test]

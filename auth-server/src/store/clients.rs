@@ -41,6 +41,17 @@ impl StoredClient {
     }
 }
 
+/// What became of a registration that was to be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// It is shared from now on.
+    Now,
+    /// It was shared before; nothing changed.
+    Before,
+    /// It ended or changed in the meantime.
+    Gone,
+}
+
 /// How many clients may register themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -179,17 +190,27 @@ impl Tx {
         write!(self, c => sqlx::query(SQL).bind(id).bind(digest).execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
-    /// Closes the management of a registration that several installations share, and starts its term anew, so that it
-    /// is not swept before the newest of them has used it. False when it was shared after `recent` and nothing changed.
+    /// Closes the management of a registration that several installations share, and starts its term anew unless that
+    /// happened after `recent`, so that it is not swept before the newest of them has used it.
     pub async fn share_registration(
         &mut self,
         id: &str,
+        fingerprint: &str,
         now: i64,
         recent: i64,
-    ) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "UPDATE clients SET registration_digest = NULL, created_at = $2 \
-                           WHERE id = $1 AND (registration_digest IS NOT NULL OR created_at <= $3)";
-        write!(self, c => sqlx::query(SQL).bind(id).bind(now).bind(recent).execute(c).await.map(|done| done.rows_affected() == 1))
+    ) -> Result<Shared, sqlx::Error> {
+        const SHARE: &str = "UPDATE clients SET registration_digest = NULL, created_at = $3 \
+                             WHERE id = $1 AND fingerprint = $2 AND disabled_at IS NULL \
+                             AND (registration_digest IS NOT NULL OR created_at <= $4)";
+        const FIND: &str =
+            "SELECT id FROM clients WHERE id = $1 AND fingerprint = $2 AND disabled_at IS NULL";
+        let shared = write!(self, c => sqlx::query(SHARE).bind(id).bind(fingerprint).bind(now).bind(recent)
+            .execute(c).await.map(|done| done.rows_affected() == 1))?;
+        if shared {
+            return Ok(Shared::Now);
+        }
+        let found = write!(self, c => sqlx::query(FIND).bind(id).bind(fingerprint).fetch_optional(c).await.map(|row| row.is_some()))?;
+        Ok(if found { Shared::Before } else { Shared::Gone })
     }
 
     /// Ends a registration with everything that it was granted (RFC 7592 §2.3); false when it is gone or its access

@@ -35,7 +35,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Transaction};
 
-pub use clients::{Limits, StoredClient};
+pub use clients::{Limits, Shared, StoredClient};
 pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};
 pub use documents::Document;

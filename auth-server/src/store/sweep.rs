@@ -41,9 +41,11 @@ const STATEMENTS: [(&str, i64); 9] = [
         "DELETE FROM failures WHERE id IN (SELECT id FROM failures WHERE expires_at < $1 LIMIT $2)",
         0,
     ),
-    // A copy of a client's document serves for a week when its host cannot be reached.
+    // A copy of a client's document serves for a week when its host cannot be reached, and gives a connected app its
+    // name for as long as it is connected.
     (
-        "DELETE FROM documents WHERE url IN (SELECT url FROM documents WHERE fresh_until < $1 LIMIT $2)",
+        "DELETE FROM documents WHERE url IN (SELECT url FROM documents WHERE fresh_until < $1 \
+         AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.client_id = documents.url) LIMIT $2)",
         7 * 86_400,
     ),
     // A key is unique only with its purpose, so one purpose after the other.

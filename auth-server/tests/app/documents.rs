@@ -495,6 +495,24 @@ async fn a_document_client_gets_tokens_and_refreshes_through_an_outage() {
 }
 
 #[tokio::test]
+async fn the_account_page_names_an_app_without_asking_its_host() {
+    let hosts = Hosts::start(&["client.example"]).await;
+    hosts.put_json(ID, "", &document());
+    let app = start(&hosts, "").await;
+    let mut browser = app.browser();
+    browser.authorize(&query(ID, CALLBACK)).await;
+    let asked = hosts.asked(ID);
+    app.wait(DAY / 2);
+    browser.go("/").await;
+    assert!(browser.page.contains("Assistant"), "{}", browser.page);
+    assert_eq!(hosts.asked(ID), asked);
+    // The copy stays for as long as somebody's consent needs its name.
+    let much_later = app.server.now() + 20 * DAY;
+    app.server.store.sweep(DAY, much_later).await.unwrap();
+    assert!(app.server.store.document(ID).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn the_number_of_kept_documents_is_bounded() {
     for app in TestApp::everywhere().await {
         let store = &app.server.store;

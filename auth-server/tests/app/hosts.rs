@@ -103,7 +103,10 @@ impl Hosts {
     /// The same settings as they are written.
     pub(crate) fn toml(&self) -> String {
         let ca = self.folder.path().join("ca.pem");
-        let mut toml = format!("[outbound]\nextra_ca_file = {ca:?}\n[outbound.hosts]\n");
+        let mut toml = format!(
+            "[outbound]\nextra_ca_file = '{}'\n[outbound.hosts]\n",
+            ca.display()
+        );
         for name in &self.names {
             let _ = writeln!(toml, "\"{name}\" = \"{}\"", self.address);
         }

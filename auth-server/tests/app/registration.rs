@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use auth_server::store::Shared;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode, header};
@@ -520,6 +521,55 @@ async fn unused_registrations_are_forgotten_and_a_shared_one_starts_its_term_ane
                 "{client}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_short_term_is_started_anew_in_time() {
+    let app = TestApp::with(
+        "https://as.example.com",
+        "[registration]\nforget_unused_after = \"60s\"\n",
+    )
+    .await;
+    let first = registered(&app, &metadata("App")).await;
+    for _ in 0..5 {
+        app.wait(31);
+        assert_eq!(
+            registered(&app, &metadata("App")).await["client_id"],
+            first["client_id"]
+        );
+        app.wait(20);
+        app.server.store.sweep(60, app.server.now()).await.unwrap();
+    }
+    app.wait(61);
+    app.server.store.sweep(60, app.server.now()).await.unwrap();
+    assert_ne!(
+        registered(&app, &metadata("App")).await["client_id"],
+        first["client_id"]
+    );
+}
+
+#[tokio::test]
+async fn a_registration_that_ended_is_not_shared() {
+    for app in TestApp::everywhere().await {
+        let first = registered(&app, &metadata("App")).await;
+        let (path, token) = management(&first);
+        send(&app, Method::DELETE, &path, Some(&token), None).await;
+        let second = registered(&app, &metadata("App")).await;
+        assert_ne!(first["client_id"], second["client_id"]);
+        // One that changes between the look and the write is not shared either.
+        let (id, now) = (
+            second["client_id"].as_str().unwrap().to_owned(),
+            app.server.now(),
+        );
+        let shared = app.server.store.write(move |tx| {
+            let id = id.clone();
+            Box::pin(async move {
+                tx.share_registration(&id, "another likeness", now, now)
+                    .await
+            })
+        });
+        assert_eq!(shared.await.unwrap(), Shared::Gone);
     }
 }
 

@@ -1,0 +1,357 @@
+//! The one door: which metadata are accepted, and what their defaults are.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin};
+use crate::protocol::jwt;
+use crate::protocol::redirect::RegisteredUri;
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::scope::Scope;
+
+/// Most redirect URIs of one client.
+const MOST_REDIRECTS: usize = 50;
+/// Longest text member, in bytes.
+const LONGEST_TEXT: usize = 2048;
+
+impl Client {
+    /// Checks metadata and fills in defaults (RFC 7591 §2, OIDC Registration §2; rules ).
+    pub fn accept(mut metadata: Metadata, origin: Origin) -> Result<Accepted, Refusal> {
+        check_texts(&metadata)?;
+        let method = negotiate(&metadata, origin)?;
+        let grants = grants(&metadata, origin, method)?;
+        let redirects = redirects(&metadata, grants.contains(&GrantType::AuthorizationCode))?;
+        if let Some(types) = &metadata.response_types
+            && !types.is_empty()
+            && !types.iter().any(|kind| kind == "code")
+        {
+            return Err(invalid_metadata("response_types must contain code"));
+        }
+        if origin == Origin::Document && metadata.client_name.as_deref().is_none_or(str::is_empty) {
+            return Err(invalid_metadata("client_name is missing"));
+        }
+        id_token_alg(&metadata)?;
+        metadata.token_endpoint_auth_method = Some(method.as_str().to_owned());
+        metadata.token_endpoint_auth_methods_supported = None;
+        metadata.grant_types = Some(
+            grants
+                .iter()
+                .map(|grant| grant.as_str().to_owned())
+                .collect(),
+        );
+        metadata.response_types = Some(if grants.contains(&GrantType::AuthorizationCode) {
+            vec!["code".into()]
+        } else {
+            vec![]
+        });
+        metadata.scope = metadata
+            .scope
+            .map(|scope| Scope::parse(&scope).to_string())
+            .filter(|scope| !scope.is_empty());
+        Ok(Accepted {
+            metadata,
+            method,
+            redirects,
+            grants,
+        })
+    }
+}
+
+pub(super) fn invalid_metadata(description: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(Code::InvalidClientMetadata, description)
+}
+
+/// The best method that both sides have. A list (RP Metadata Choices) goes before the single value; an unknown
+/// method is refused only when nothing else works.
+fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
+    let has_keys = key_source(metadata)?.is_some();
+    let works = |method: &Method| match method {
+        Method::None => true,
+        Method::SecretBasic | Method::SecretPost => origin != Origin::Document,
+        Method::PrivateKeyJwt => has_keys,
+    };
+    let single = metadata.token_endpoint_auth_method.as_deref();
+    let listed = metadata
+        .token_endpoint_auth_methods_supported
+        .as_deref()
+        .unwrap_or_default();
+    if !listed.is_empty() {
+        let known = |text: &String| Method::parse(text);
+        if let Some(method) = Method::ALL
+            .into_iter()
+            .rev()
+            .find(|m| listed.iter().filter_map(known).any(|l| l == *m) && works(m))
+        {
+            return Ok(method);
+        }
+    }
+    match single {
+        Some(text) => match Method::parse(text) {
+            Some(method) if works(&method) => Ok(method),
+            Some(Method::PrivateKeyJwt) => {
+                Err(invalid_metadata("private_key_jwt needs jwks or jwks_uri"))
+            }
+            Some(_) => Err(invalid_metadata(
+                "a client id metadata document cannot use a shared secret",
+            )),
+            None => Err(invalid_metadata(
+                "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post or private_key_jwt",
+            )),
+        },
+        None if !listed.is_empty() => Err(invalid_metadata(
+            "none of token_endpoint_auth_methods_supported works here; add none or private_key_jwt",
+        )),
+        None if origin == Origin::Document => Ok(if has_keys {
+            Method::PrivateKeyJwt
+        } else {
+            Method::None
+        }),
+        None => Ok(Method::SecretBasic),
+    }
+}
+
+pub(super) fn key_source(metadata: &Metadata) -> Result<Option<KeySource>, Refusal> {
+    match (&metadata.jwks, &metadata.jwks_uri) {
+        (Some(_), Some(_)) => Err(invalid_metadata(
+            "jwks and jwks_uri exclude each other (RFC 7591 2)",
+        )),
+        (Some(jwks), None) => {
+            jwt::PublicKeys::parse(jwks).map_err(|e| invalid_metadata(format!("jwks: {e}")))?;
+            Ok(Some(KeySource::Inline(jwks.clone())))
+        }
+        (None, Some(uri)) => match Url::parse(uri) {
+            Ok(url) if url.scheme() == "https" => Ok(Some(KeySource::Uri(url))),
+            _ => Err(invalid_metadata("jwks_uri must be an https URL")),
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+/// Unknown grants are dropped, and machine grants of clients that nobody vouched for too (rule A-45).
+fn grants(
+    metadata: &Metadata,
+    origin: Origin,
+    method: Method,
+) -> Result<BTreeSet<GrantType>, Refusal> {
+    let Some(declared) = &metadata.grant_types else {
+        return Ok(BTreeSet::from([GrantType::AuthorizationCode]));
+    };
+    let machine = origin.is_operators() && method != Method::None;
+    let grants: BTreeSet<_> = declared
+        .iter()
+        .filter_map(|text| GrantType::parse(text))
+        .filter(|grant| *grant != GrantType::ClientCredentials || machine)
+        .collect();
+    if grants.is_empty() && !origin.is_operators() {
+        return Err(invalid_metadata(
+            "grant_types must contain authorization_code",
+        ));
+    }
+    if origin.is_operators()
+        && !machine
+        && declared
+            .iter()
+            .any(|text| text == GrantType::ClientCredentials.as_str())
+    {
+        return Err(invalid_metadata(
+            "client_credentials needs a client that authenticates (RFC 6749 4.4)",
+        ));
+    }
+    Ok(grants)
+}
+
+fn redirects(metadata: &Metadata, needed: bool) -> Result<Vec<RegisteredUri>, Refusal> {
+    if needed && metadata.redirect_uris.is_empty() {
+        return Err(Refusal::new(
+            Code::InvalidRedirectUri,
+            "redirect_uris is missing or empty",
+        ));
+    }
+    if metadata.redirect_uris.len() > MOST_REDIRECTS {
+        return Err(Refusal::new(
+            Code::InvalidRedirectUri,
+            format!("at most {MOST_REDIRECTS} redirect_uris"),
+        ));
+    }
+    metadata
+        .redirect_uris
+        .iter()
+        .map(|uri| RegisteredUri::parse(uri))
+        .collect()
+}
+
+pub(super) fn id_token_alg(metadata: &Metadata) -> Result<jwt::Alg, Refusal> {
+    match metadata.id_token_signed_response_alg.as_deref() {
+        None | Some("RS256") => Ok(jwt::Alg::Rs256),
+        Some("ES256") => Ok(jwt::Alg::Es256),
+        Some(_) => Err(invalid_metadata(
+            "id_token_signed_response_alg must be RS256 or ES256",
+        )),
+    }
+}
+
+fn check_texts(metadata: &Metadata) -> Result<(), Refusal> {
+    let links = [
+        ("client_uri", &metadata.client_uri),
+        ("logo_uri", &metadata.logo_uri),
+        ("policy_uri", &metadata.policy_uri),
+        ("tos_uri", &metadata.tos_uri),
+    ];
+    for (name, link) in links {
+        if let Some(link) = link
+            && !link.is_empty()
+            && !Url::parse(link).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
+        {
+            return Err(invalid_metadata(format!(
+                "{name} must be an http or https URL"
+            )));
+        }
+    }
+    let texts = [
+        &metadata.client_name,
+        &metadata.scope,
+        &metadata.software_id,
+        &metadata.software_version,
+        &metadata.jwks_uri,
+    ];
+    let too_long =
+        |text: &&Option<String>| text.as_ref().is_some_and(|text| text.len() > LONGEST_TEXT);
+    if texts.iter().any(too_long) || links.iter().any(|(_, link)| too_long(link)) {
+        return Err(invalid_metadata(format!(
+            "a text is longer than {LONGEST_TEXT} bytes"
+        )));
+    }
+    if metadata
+        .client_name
+        .iter()
+        .any(|name| name.contains(deceives))
+    {
+        return Err(invalid_metadata(
+            "client_name must not contain control characters or change the direction of text",
+        ));
+    }
+    if metadata.contacts.len() > 10 || metadata.contacts.iter().any(|contact| contact.len() > 256) {
+        return Err(invalid_metadata("at most 10 contacts of 256 bytes"));
+    }
+    Ok(())
+}
+
+/// Characters that nobody sees but that change how the text around them reads.
+fn deceives(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn accept(origin: Origin, value: serde_json::Value) -> Result<Accepted, Refusal> {
+        Client::accept(serde_json::from_value(value).unwrap(), origin)
+    }
+
+    const CB: &str = "https://c.example/cb";
+
+    #[test]
+    fn a_list_of_methods_negotiates_private_key_jwt_if_possible_else_none() {
+        let with_keys = json!({"client_name": "C", "redirect_uris": [CB], "jwks_uri": "https://c.example/jwks",
+            "token_endpoint_auth_methods_supported": ["private_key_jwt", "none", "tls_client_auth"]});
+        assert_eq!(
+            accept(Origin::Document, with_keys).unwrap().method,
+            Method::PrivateKeyJwt
+        );
+        let without = json!({"client_name": "C", "redirect_uris": [CB],
+            "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"]});
+        assert_eq!(
+            accept(Origin::Document, without).unwrap().method,
+            Method::None
+        );
+    }
+
+    #[test]
+    fn an_unknown_method_is_refused_only_when_no_other_works() {
+        let one = json!({"client_name": "C", "redirect_uris": [CB], "token_endpoint_auth_method": "self_signed_tls_client_auth"});
+        assert_eq!(
+            accept(Origin::Dynamic, one).unwrap_err().code,
+            Code::InvalidClientMetadata
+        );
+        let both = json!({"client_name": "C", "redirect_uris": [CB], "token_endpoint_auth_method": "tls_client_auth",
+            "token_endpoint_auth_methods_supported": ["tls_client_auth", "none"]});
+        assert_eq!(accept(Origin::Dynamic, both).unwrap().method, Method::None);
+    }
+
+    #[test]
+    fn unknown_grants_are_ignored_and_machine_grants_need_the_operator() {
+        let claude = json!({"client_name": "Claude", "redirect_uris": [CB], "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"]});
+        let accepted = accept(Origin::Document, claude).unwrap();
+        assert_eq!(
+            accepted.metadata.grant_types.unwrap(),
+            ["authorization_code", "refresh_token"]
+        );
+        let machine = json!({"redirect_uris": [CB], "grant_types": ["authorization_code", "client_credentials"]});
+        assert_eq!(
+            accept(Origin::Dynamic, machine.clone())
+                .unwrap()
+                .metadata
+                .grant_types
+                .unwrap(),
+            ["authorization_code"]
+        );
+        assert_eq!(
+            accept(Origin::Operator, machine)
+                .unwrap()
+                .metadata
+                .grant_types
+                .unwrap()
+                .len(),
+            2
+        );
+        let public =
+            json!({"token_endpoint_auth_method": "none", "grant_types": ["client_credentials"]});
+        assert!(accept(Origin::Operator, public).is_err());
+    }
+
+    #[test]
+    fn a_document_needs_a_name_redirects_and_no_shared_secret() {
+        for bad in [
+            json!({"redirect_uris": [CB]}),
+            json!({"client_name": "C"}),
+            json!({"client_name": "C", "redirect_uris": [CB], "token_endpoint_auth_method": "client_secret_basic"}),
+            json!({"client_name": "C", "redirect_uris": [CB], "token_endpoint_auth_method": "private_key_jwt"}),
+            json!({"client_name": "C", "redirect_uris": [CB], "response_types": ["token"]}),
+            json!({"client_name": "C", "redirect_uris": ["http://c.example/cb"]}),
+            json!({"client_name": "C", "redirect_uris": [CB], "logo_uri": "javascript:alert(1)"}),
+            json!({"client_name": "C".repeat(3000), "redirect_uris": [CB]}),
+            json!({"client_name": "\u{202e}TPGtahC", "redirect_uris": [CB]}),
+            json!({"client_name": "C\nD", "redirect_uris": [CB]}),
+            json!({"client_name": "C", "redirect_uris": [CB], "id_token_signed_response_alg": "none"}),
+        ] {
+            assert!(accept(Origin::Document, bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_changed_redirect_name_or_key_changes_the_fingerprint() {
+        let client = |value| {
+            accept(Origin::Document, value)
+                .unwrap()
+                .into_client("x".into(), Origin::Document, None)
+                .unwrap()
+        };
+        let base = client(json!({"client_name": "C", "redirect_uris": [CB]}));
+        let link = client(
+            json!({"client_name": "C", "redirect_uris": [CB], "client_uri": "https://c.example"}),
+        );
+        assert_eq!(base.fingerprint(), link.fingerprint());
+        for other in [
+            json!({"client_name": "D", "redirect_uris": [CB]}),
+            json!({"client_name": "C", "redirect_uris": [CB, "https://c.example/2"]}),
+            json!({"client_name": "C", "redirect_uris": [CB], "jwks_uri": "https://c.example/jwks"}),
+        ] {
+            assert_ne!(base.fingerprint(), client(other).fingerprint());
+        }
+    }
+}
