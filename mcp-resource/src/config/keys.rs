@@ -297,7 +297,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "http.max_concurrent_per_caller",
         Kind::Count,
-        "16",
+        "64",
         "How many requests one caller may have in progress (429).",
     ),
     key(

@@ -44,12 +44,23 @@ impl Origins {
         }
     }
 
-    /// 403 for a foreign `Host` or `Origin`; each says which setting would accept it.
+    /// 403 for a foreign `Host` or `Origin`, saying which setting would accept it; 400 for several (RFC 9112 §3.2).
     pub(super) fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        for name in [header::HOST, header::ORIGIN] {
+            if headers.get_all(&name).iter().count() > 1 {
+                let description = format!("there is more than one {name} header");
+                return Err(Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_request",
+                    description,
+                ));
+            }
+        }
+        let named = || headers.get(header::HOST)?.to_str().ok();
         let host = uri
             .authority()
             .map(http::uri::Authority::as_str)
-            .or_else(|| headers.get(header::HOST)?.to_str().ok());
+            .or_else(named);
         if !host.is_some_and(|host| self.allows_host(host)) {
             let description = format!(
                 "this server is not called {:?}; see http.allowed_hosts",

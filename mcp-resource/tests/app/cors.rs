@@ -122,18 +122,25 @@ async fn a_name_that_is_not_ours_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_request_without_a_host_is_refused() {
-    let world = World::start().await;
-    let mut stream = TcpStream::connect(world.origin.trim_start_matches("http://"))
-        .await
-        .unwrap();
-    let request = format!(
-        "POST /mcp HTTP/1.0\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\n\r\n",
-        world.token()
+/// A request written by hand; answers its status line.
+async fn raw(world: &World, version: &str, hosts: &str) -> String {
+    let address = world.origin.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let token = world.token();
+    let head = format!(
+        "POST /mcp HTTP/{version}\r\n{hosts}Connection: close\r\nAuthorization: Bearer {token}\r\n"
     );
+    let request = format!("{head}Content-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.0 403 "), "{answer}");
+    answer.lines().next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_refused() {
+    let world = World::start().await;
+    assert_eq!(raw(&world, "1.0", "").await, "HTTP/1.0 403 Forbidden");
+    let two = "Host: localhost\r\nHost: evil.example\r\n";
+    assert_eq!(raw(&world, "1.1", two).await, "HTTP/1.1 400 Bad Request");
 }
