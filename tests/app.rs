@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use url::{Url, form_urlencoded};
 
-use crate::browser::Browser;
+use crate::browser::{Browser, User};
 use crate::site::Site;
 use crate::world::World;
 
@@ -36,7 +36,7 @@ pub(crate) struct App {
 pub(crate) enum Proof {
     None,
     /// `client_secret_basic`.
-    Secret(&'static str),
+    Secret(String),
     /// `private_key_jwt` with RS256 and this key id.
     Key(RsaKeyPair, &'static str),
 }
@@ -91,7 +91,7 @@ impl App {
 
     /// The configured machine client, which may introspect.
     pub(crate) fn robot(world: &World) -> Self {
-        let proof = Proof::Secret(World::ROBOT_SECRET);
+        let proof = Proof::Secret(World::ROBOT_SECRET.to_owned());
         Self {
             proof,
             ..Self::new(world, "robot", "")
@@ -149,16 +149,24 @@ impl App {
         self.server[member].as_str().unwrap_or_default()
     }
 
-    /// Has the user sign in and allow; gives the code and its verifier.
+    /// Has the user of the site sign in and allow; gives the code and its verifier.
     pub(crate) async fn code(
         &self,
         browser: &mut Browser,
         site: &Site,
     ) -> Result<(String, String)> {
+        self.code_for(browser, &site.user).await
+    }
+
+    /// Has this user sign in and allow; gives the code and its verifier.
+    pub(crate) async fn code_for(
+        &self,
+        browser: &mut Browser,
+        user: &User,
+    ) -> Result<(String, String)> {
         let (pkce, state) = (Pkce::fresh(), unique("state"));
-        let answer = browser
-            .authorize(&self.authorization_url(&pkce, None, &state), &site.user)
-            .await?;
+        let url = self.authorization_url(&pkce, None, &state);
+        let answer = browser.authorize(&url, user).await?;
         Ok((self.read_answer(&answer, &state)?, pkce.verifier))
     }
 
@@ -228,7 +236,7 @@ impl App {
             form.push(("client_assertion", assertion));
         }
         let mut request = self.http.post(self.named(endpoint)).body(encode(&form));
-        if let Proof::Secret(secret) = self.proof {
+        if let Proof::Secret(secret) = &self.proof {
             request = request.basic_auth(&self.id, Some(secret));
         }
         let response = request

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use url::Url;
@@ -136,6 +138,31 @@ impl World {
         self.auth.take().context("not running")?.kill().await?;
         self.auth = Some(start_auth(self.folder.path(), &self.issuer).await?);
         Ok(())
+    }
+
+    /// Runs a command of the authorization server beside it; gives what it prints.
+    pub(crate) async fn operate(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let mut child = Command::new(binary("auth-server")?)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.folder.path().join("auth.toml"))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut stdin = child.stdin.take().context("no standard input")?;
+        stdin.write_all(input.as_bytes()).await?;
+        drop(stdin);
+        let done = child.wait_with_output().await?;
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        ensure!(
+            done.status.success(),
+            "{arguments:?}: {} {complaint}",
+            done.status
+        );
+        Ok(String::from_utf8(done.stdout)?)
     }
 
     /// Kills the authorization server for good.

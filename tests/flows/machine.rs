@@ -31,7 +31,7 @@ async fn a_machine_searches_with_its_own_credentials() -> Result<()> {
     );
 
     let stranger = App {
-        proof: Proof::Secret("not-the-secret"),
+        proof: Proof::Secret("not-the-secret".to_owned()),
         ..robot.clone()
     };
     let refused = stranger.token(&request).await?;
