@@ -29,12 +29,12 @@ impl Store {
 }
 
 impl Tx {
-    /// Adds a key unless a living one of its algorithm signs from the same time or later; false when one does. Two
-    /// nodes that rotate at once so agree on one key.
+    /// Adds a key unless a living one of its algorithm signs from the same time or later, or waits to sign; false when
+    /// one does. Two nodes that rotate at once, or seconds apart, so agree on one key.
     pub async fn insert_key(&mut self, key: &StoredKey) -> Result<bool, sqlx::Error> {
         const SQL: &str = "INSERT INTO keys (kid, alg, sealed, created_at, signs_from) \
                            SELECT $1, $2, $3, $4, $5 \
-                           WHERE NOT EXISTS (SELECT 1 FROM keys WHERE alg = $2 AND retires_at IS NULL AND signs_from >= $5)";
+                           WHERE NOT EXISTS (SELECT 1 FROM keys WHERE alg = $2 AND retires_at IS NULL AND (signs_from >= $5 OR signs_from > $4))";
         if let Tx::Postgres(connection) = self {
             // Two transactions would not see each other's row: they take turns.
             sqlx::query("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE")

@@ -143,6 +143,8 @@ fn keys_rotate_by_and_by_or_at_once() {
     let first = folder.run("keys rotate").done();
     assert_eq!(first.matches("signs, retires 20").count(), 2, "{first}");
     assert_eq!(first.matches("signs from 20").count(), 2, "{first}");
+    // Times are in seconds: a second rotation must not depend on falling into the same one.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     let again = folder.run("keys rotate").done();
     assert_eq!(
         again,
