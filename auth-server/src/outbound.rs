@@ -35,6 +35,8 @@ const LARGEST: usize = 16 * 1024;
 const LONGEST: Duration = Duration::from_secs(5);
 /// Requests under way at once.
 const AT_ONCE: usize = 256;
+/// Lookups under way at once. Each one holds a thread until the system's resolver gives up, whoever still waits.
+const LOOKUPS: usize = 64;
 /// Requests to one host in [`WINDOW`]: nobody uses us to flood another.
 const PER_HOST: u32 = 300;
 const WINDOW: Duration = Duration::from_mins(1);
@@ -103,6 +105,7 @@ impl Outbound {
             .dns_resolver(Resolver {
                 hosts: config.hosts.clone(),
                 loopback: config.loopback,
+                lookups: Arc::new(Semaphore::new(LOOKUPS)),
             })
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
@@ -228,6 +231,7 @@ impl Outbound {
 struct Resolver {
     hosts: BTreeMap<String, SocketAddr>,
     loopback: bool,
+    lookups: Arc<Semaphore>,
 }
 
 /// Why a name leads nowhere.
@@ -241,16 +245,30 @@ impl Resolve for Resolver {
             let address = *address;
             return Box::pin(async move { Ok(Box::new(std::iter::once(address)) as Addrs) });
         }
-        let loopback = self.loopback;
+        let (loopback, lookups) = (self.loopback, Arc::clone(&self.lookups));
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(|_| Unreachable("the host name does not resolve".into()))?
-                .collect();
-            let allowed = judge(found, loopback)?;
+            let allowed = judge(look_up(name, lookups).await?, loopback)?;
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
+}
+
+async fn look_up(name: Name, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>, Unreachable> {
+    let unresolved = || Unreachable("the host name does not resolve".into());
+    let Ok(permit) = lookups.try_acquire_owned() else {
+        return Err(Unreachable("too many lookups are under way".into()));
+    };
+    // A task of its own, so that the permit lasts as long as the lookup, even when nobody waits for it any more.
+    let lookup = tokio::spawn(async move {
+        let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+        drop(permit);
+        found.map(Vec::from_iter)
+    });
+    lookup
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(unresolved)
 }
 
 fn judge(found: Vec<SocketAddr>, loopback: bool) -> Result<Vec<SocketAddr>, Unreachable> {
