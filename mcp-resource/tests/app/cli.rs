@@ -126,7 +126,7 @@ fn the_sample_is_served_quickly_and_a_signal_ends_it_cleanly() {
         let took = begun.elapsed();
         assert!(ready.contains("253"), "all documents are there: {ready}");
         assert!(
-            took < Duration::from_millis(1500),
+            took < Duration::from_secs(3),
             "{took:?}, even unoptimised and on a busy machine"
         );
         let asked = Instant::now();
