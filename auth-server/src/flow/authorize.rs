@@ -13,11 +13,13 @@ use crate::protocol::grant::{CodeRow, Grant};
 use crate::protocol::jwt;
 use crate::protocol::params::Params;
 use crate::protocol::redirect::Delivery;
-use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
 use crate::store::{Consent, RequestRow, Session};
 
+/// Longest request that is kept, in bytes of its query string: anybody can start one.
+const LONGEST_REQUEST: usize = 16 * 1024;
 /// How long a user may take over the pages, in seconds.
 const REQUEST_LIFETIME: i64 = 1800;
 
@@ -48,6 +50,11 @@ pub struct Running {
 
 /// Starts an authorization. Errors before the redirect is known are pages; the others travel to the client.
 pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Result<Next> {
+    let query = params.to_query();
+    if query.len() > LONGEST_REQUEST {
+        let why = format!("an authorization request has at most {LONGEST_REQUEST} bytes");
+        return Err(invalid_request(why).with_status(414).into());
+    }
     let client = client(server, params).await?;
     let request = match authorize::accept(params, &client, &server.resources()) {
         Ok(request) => request,
@@ -67,7 +74,7 @@ pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Resul
             let row = RequestRow {
                 digest: reference.digest().as_str().to_owned(),
                 browser_digest: browser.secret.digest().as_str().to_owned(),
-                params: params.to_query(),
+                params: query,
                 session_digest: None,
                 expires_at: server.now() + REQUEST_LIFETIME,
                 used_at: None,

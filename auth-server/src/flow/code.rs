@@ -36,6 +36,10 @@ pub async fn redeem(
     if now >= row.expires_at {
         return Err(invalid_grant("the code has expired").into());
     }
+    let user = server.store.user(&grant.subject).await?;
+    if user.is_none_or(|user| user.disabled_at.is_some()) {
+        return Err(invalid_grant("the user was disabled").into());
+    }
     let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
     let resources = resource::narrow(&server.resources(), &grant.resources, &requested)?;
     let mut response = issue::for_user(server, client, &grant, &grant.scope, &resources, now)?;

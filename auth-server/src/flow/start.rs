@@ -19,7 +19,8 @@ impl Server {
     /// Opens everything that the configuration names. On the first start the master key and the signing keys are made.
     pub async fn start(config: Config, effects: Effects, access: Access) -> anyhow::Result<Server> {
         let store = open_store(&config, access).await?;
-        let master = master_key(&config.master_key_file, &effects)?;
+        let has_keys = !store.keys(effects.now()).await?.is_empty();
+        let master = master_key(&config.master_key_file, has_keys, &effects)?;
         let server = Server(Arc::new(Inner {
             keys: keys::KeyRing::new(master),
             derivation: DerivationKey::from_master(&master),
@@ -50,7 +51,7 @@ pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(folder)
+        make_private_folder(folder)
             .with_context(|| format!("store.url: cannot make the folder {}", folder.display()))?;
     }
     Store::open(&config.store, access)
@@ -66,8 +67,9 @@ pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store
         })
 }
 
-/// Reads the master key, or makes it, readable by its owner alone.
-fn master_key(path: &Path, effects: &Effects) -> anyhow::Result<[u8; 32]> {
+/// Reads the master key, or makes it, readable by its owner alone. A store that has keys already needs the file that
+/// they were sealed with: a new one could not open them.
+fn master_key(path: &Path, store_has_keys: bool, effects: &Effects) -> anyhow::Result<[u8; 32]> {
     let name = || format!("keys.master_key_file: {}", path.display());
     match std::fs::read_to_string(path) {
         Ok(text) => {
@@ -82,6 +84,12 @@ fn master_key(path: &Path, effects: &Effects) -> anyhow::Result<[u8; 32]> {
                 )
             })
         }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && store_has_keys => {
+            anyhow::bail!(
+                "{}: the file is missing, and the store holds keys that were sealed with it; bring it back from a backup",
+                name()
+            )
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key: [u8; 32] = effects.fresh();
             write_private(path, &URL_SAFE_NO_PAD.encode(key)).with_context(name)?;
@@ -92,13 +100,22 @@ fn master_key(path: &Path, effects: &Effects) -> anyhow::Result<[u8; 32]> {
     }
 }
 
+/// A folder that only its owner can read; one that is there stays as it is.
+fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     if let Some(folder) = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(folder)?;
+        make_private_folder(folder)?;
     }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

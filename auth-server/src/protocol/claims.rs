@@ -1,9 +1,11 @@
 //! Which claims stand in which token: access tokens (RFC 9068 §2.2), ID tokens (OIDC Core §2) and UserInfo (§5.4).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::grant::Grant;
-use super::jwt;
 use super::scope::Scope;
 
 /// What every access token of one answer has in common.
@@ -77,11 +79,16 @@ pub fn id_token(
     claims.insert("auth_time".into(), json!(grant.auth_time));
     claims.insert("amr".into(), json!(grant.amr));
     claims.insert("sid".into(), json!(grant.sid));
-    claims.insert("at_hash".into(), json!(jwt::at_hash(access_token)));
+    claims.insert("at_hash".into(), json!(at_hash(access_token)));
     if let Some(nonce) = nonce {
         claims.insert("nonce".into(), json!(nonce));
     }
     claims
+}
+
+/// `at_hash` (OIDC Core §3.1.3.6): the left half of SHA-256 over the token, for every algorithm with a 256-bit hash.
+fn at_hash(access_token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(access_token.as_bytes())[..16])
 }
 
 /// The claims that each scope opens (OIDC Core §5.4).
@@ -151,6 +158,15 @@ mod tests {
         assert_eq!(
             Value::Object(claims),
             json!({"sub": "u", "email": "a@example.com", "email_verified": true})
+        );
+    }
+
+    #[test]
+    fn at_hash_is_that_of_openid_connect_core() {
+        // The access token of OIDC Core appendix A.3 and its `at_hash`.
+        assert_eq!(
+            at_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"),
+            "77QmUPtjPfzWtF2AnpK9RQ"
         );
     }
 

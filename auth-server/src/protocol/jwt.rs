@@ -366,12 +366,6 @@ fn thumbprint(jwk: &Value) -> Result<String, Invalid> {
     Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes())))
 }
 
-/// `at_hash` (OIDC Core §3.1.3.6): the left half of SHA-256 over the token, for every algorithm with a 256-bit hash.
-#[must_use]
-pub fn at_hash(access_token: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&Sha256::digest(access_token.as_bytes())[..16])
-}
-
 /// Seals bytes under the master key as a compact JWE (`dir`, A256GCM).
 pub fn seal(master: &[u8; 32], plain: &[u8]) -> Result<String, Invalid> {
     let mut header = JweHeader::new();

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -158,6 +158,8 @@ impl Store {
             Location::Sqlite(path) => Store::open_sqlite(path.clone(), access).await,
             Location::Postgres(url) => {
                 let options: PgConnectOptions = url.parse()?;
+                // A plain connection first: the pool would only say that it waited too long.
+                PgConnection::connect_with(&options).await?.close().await?;
                 let pool = PgPoolOptions::new()
                     .max_connections(CONNECTIONS)
                     .acquire_timeout(Duration::from_secs(5))
@@ -177,6 +179,7 @@ impl Store {
             Access::Serve => Some(lock(&path)?),
             Access::Command => None,
         };
+        make_private(&path)?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -270,6 +273,20 @@ fn migrator() -> Migrator {
             })
             .collect(),
     )
+}
+
+/// Makes the file, readable by its owner alone, where it is missing; SQLite gives its side files the same mode.
+fn make_private(path: &std::path::Path) -> Result<(), Error> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Locked(format!("{}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {

@@ -402,3 +402,13 @@ async fn a_request_is_answered_once_in_its_own_browser_and_in_time() {
     let answer = browser.submit("/consent", &[("decision", "allow")]).await;
     assert!(answer.text().contains("request_expired"));
 }
+
+#[tokio::test]
+async fn an_oversized_request_is_not_kept() {
+    let app = TestApp::start().await;
+    let long = "x".repeat(17_000);
+    let query = app.client("spa").query(&format!("display={long}"));
+    let answer = app.get(&format!("/authorize?{query}")).await;
+    assert_eq!(answer.status, StatusCode::URI_TOO_LONG);
+    assert!(answer.text().contains("invalid_request"));
+}

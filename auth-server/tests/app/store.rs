@@ -177,9 +177,12 @@ async fn changes_are_audited_in_their_own_transaction() {
         auth_server::store::Location::Sqlite(path) => path.clone(),
         auth_server::store::Location::Postgres(_) => unreachable!(),
     };
-    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&format!("sqlite:{}", path.display()))
-            .await
-            .unwrap();
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&format!(
+        "sqlite:{}",
+        path.display()
+    ))
+    .await
+    .unwrap();
     let rows: Vec<(String, Option<String>)> =
         sqlx::query_as("SELECT kind, client_id FROM audit ORDER BY id")
             .fetch_all(&mut connection)
@@ -189,4 +192,45 @@ async fn changes_are_audited_in_their_own_transaction() {
         assert!(rows.iter().any(|(stored, _)| stored == kind), "{kind}");
     }
     assert!(rows.contains(&("tokens_issued".into(), Some("spa".into()))));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn database_and_master_key_are_readable_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let app = TestApp::start().await;
+    app.client("spa").tokens("").await;
+    let auth_server::store::Location::Sqlite(database) = &app.server.config.store else {
+        unreachable!()
+    };
+    let wal = std::path::PathBuf::from(format!("{}-wal", database.display()));
+    for file in [database, &wal, &app.server.config.master_key_file] {
+        let mode = std::fs::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_master_key_is_asked_for_and_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = auth_server::config::Config::from_toml(
+        "issuer = \"https://as.example.com\"",
+        folder.path(),
+    )
+    .unwrap();
+    let start = || {
+        auth_server::flow::Server::start(
+            config.clone(),
+            auth_server::effects::Effects::system(),
+            Access::Serve,
+        )
+    };
+    start().await.unwrap().store.close().await;
+    std::fs::remove_file(&config.master_key_file).unwrap();
+    let refused = format!("{:#}", start().await.err().unwrap());
+    assert!(
+        refused.contains("keys.master_key_file") && refused.contains("backup"),
+        "{refused}"
+    );
+    assert!(!config.master_key_file.exists());
 }

@@ -414,3 +414,28 @@ async fn a_client_without_the_refresh_grant_gets_a_refresh_token_only_for_offlin
         .await;
     assert_eq!(refreshed.status, StatusCode::OK, "{}", refreshed.text());
 }
+
+#[tokio::test]
+async fn a_code_of_a_user_who_was_disabled_or_deleted_gives_nothing() {
+    for app in TestApp::everywhere().await {
+        let client = app.client("spa");
+        let (first, second) = (client.code("").await, client.code("").await);
+        let store = &app.server.store;
+        store
+            .write(|tx| Box::pin(async { tx.disable_user("alice", 1).await }))
+            .await
+            .unwrap();
+        assert_eq!(
+            client.redeem(&first).await.error(),
+            (400, "invalid_grant".to_owned())
+        );
+        store
+            .write(|tx| Box::pin(async { tx.delete_user("alice").await }))
+            .await
+            .unwrap();
+        assert_eq!(
+            client.redeem(&second).await.error(),
+            (400, "invalid_grant".to_owned())
+        );
+    }
+}
