@@ -29,7 +29,7 @@ pub(crate) struct Document {
     pub(crate) location: Option<&'static str>,
     /// How long the host thinks before it answers.
     pub(crate) delay: Duration,
-    pub(crate) body: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// The running hosts. Dropping it closes them.
@@ -56,7 +56,7 @@ impl Document {
             kind: "application/json",
             location: None,
             delay: Duration::ZERO,
-            body: value.to_string(),
+            body: value.to_string().into_bytes(),
         }
     }
 }

@@ -65,7 +65,7 @@ fn hostile() -> Vec<(&'static str, Document)> {
         (
             "no JSON",
             Document {
-                body: "{".to_owned(),
+                body: b"{".to_vec(),
                 ..plain.clone()
             },
         ),

@@ -8,5 +8,5 @@ mod machine;
 mod operator;
 mod pages;
 mod races;
-mod registrations;
+pub(crate) mod registrations;
 mod tokens;

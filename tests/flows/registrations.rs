@@ -76,7 +76,7 @@ async fn searches(tokens: &Answer, app: &App) -> Result<()> {
 }
 
 /// The document as `chatgpt.com` serves it.
-fn chatgpt(id: &str, redirect_uri: &str) -> Value {
+pub(crate) fn chatgpt(id: &str, redirect_uri: &str) -> Value {
     json!({
         "client_id": id,
         "client_uri": "https://chatgpt.com/",
