@@ -33,7 +33,10 @@ async fn an_issuer_with_a_path_has_three_documents_and_the_same_string_everywher
         );
     }
     assert_eq!(app.get("/tenant/one").await.status, StatusCode::OK);
-    assert_eq!(app.get("/tenant/one/").await.header("location"), "/tenant/one");
+    assert_eq!(
+        app.get("/tenant/one/").await.header("location"),
+        "/tenant/one"
+    );
     assert_eq!(app.get("/token").await.status, StatusCode::NOT_FOUND);
     assert_eq!(
         app.get("/tenant/one/jwks.json").await.status,

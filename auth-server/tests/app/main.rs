@@ -1,8 +1,5 @@
 //! The server as its clients and users see it: every test drives the router with public HTTP, on a fixed clock.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod authorize;
 mod cli;
@@ -13,9 +10,9 @@ mod documents;
 mod hosts;
 mod introspection;
 mod keys;
-mod outbound;
 mod layers;
 mod logos;
+mod outbound;
 mod refresh;
 mod registration;
 mod sign_in;
