@@ -140,6 +140,25 @@ impl World {
         Ok(())
     }
 
+    /// Starts another authorization server with the same settings, on a port and perhaps a database of its own, without
+    /// waiting for it; gives its address.
+    pub(crate) fn node(&self, name: &str, database: Option<&str>) -> Result<(Process, String)> {
+        let port = free_port()?;
+        let folder = self.folder.path();
+        let mut settings: toml::Table =
+            std::fs::read_to_string(folder.join("auth.toml"))?.parse()?;
+        settings.insert("listen".to_owned(), format!("127.0.0.1:{port}").into());
+        if let Some(url) = database {
+            settings.insert(
+                "store".to_owned(),
+                toml::Table::from_iter([("url".to_owned(), url.into())]).into(),
+            );
+        }
+        std::fs::write(folder.join(format!("{name}.toml")), settings.to_string())?;
+        let node = spawn("auth-server", folder, name)?;
+        Ok((node, format!("http://localhost:{port}")))
+    }
+
     /// Runs a command of the authorization server beside it; gives what it prints.
     pub(crate) async fn operate(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut child = Command::new(binary("auth-server")?)

@@ -18,13 +18,13 @@ const PORT: u16 = 43118;
 /// Sends the same request from `count` connections at once and gathers the answers.
 async fn together<F, T>(count: usize, request: F) -> Result<Vec<Answer>>
 where
-    F: Fn() -> T,
+    F: Fn(usize) -> T,
     T: Future<Output = Result<Answer>> + Send + 'static,
 {
     let start = Arc::new(Barrier::new(count));
     let mut racers = JoinSet::new();
-    for _ in 0..count {
-        let (start, request) = (Arc::clone(&start), request());
+    for number in 0..count {
+        let (start, request) = (Arc::clone(&start), request(number));
         racers.spawn(async move {
             start.wait().await;
             request.await
@@ -37,18 +37,14 @@ where
     Ok(answers)
 }
 
-/// One code, a thousand redemptions: one success, and afterwards not even that one's tokens live.
-async fn race_for_a_code(database: Option<String>) -> Result<()> {
-    let world = World::start(Setup {
-        database,
-        alone: true,
-        ..Setup::default()
-    })
-    .await?;
-    let app = App::visitor(&world, PORT);
-    let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
-    let answers = together(1_000, || {
-        let (app, code, verifier) = (app.clone(), code.clone(), verifier.clone());
+/// One code, a thousand redemptions, each at one of these nodes: one success, and afterwards not even that one's tokens
+/// live.
+async fn race_for_a_code(world: &World, nodes: &[App]) -> Result<()> {
+    let app = &nodes[0];
+    let (code, verifier) = app.code(&mut Browser::new(), world).await?;
+    let answers = together(1_000, |number| {
+        let app = nodes[number % nodes.len()].clone();
+        let (code, verifier) = (code.clone(), verifier.clone());
         async move { app.redeem(&code, &verifier).await }
     })
     .await?;
@@ -70,7 +66,7 @@ async fn race_for_a_code(database: Option<String>) -> Result<()> {
             "a lost race got {lost:?}"
         );
     }
-    let robot = App::robot(&world);
+    let robot = App::robot(world);
     for token in [won[0].get("access_token")?, won[0].get("refresh_token")?] {
         let about = robot
             .ask("introspection_endpoint", &[("token", &token)])
@@ -80,27 +76,23 @@ async fn race_for_a_code(database: Option<String>) -> Result<()> {
             "a token outlived the replay: {about:?}"
         );
     }
-    let refused = app.refresh(&won[0].get("refresh_token")?).await?;
-    ensure!(
-        refused.error() == Some("invalid_grant"),
-        "the winner's refresh token outlived the replay: {refused:?}"
-    );
+    for node in nodes {
+        let refused = node.refresh(&won[0].get("refresh_token")?).await?;
+        ensure!(
+            refused.error() == Some("invalid_grant"),
+            "the winner's refresh token outlived the replay: {refused:?}"
+        );
+    }
     Ok(())
 }
 
 /// One refresh token, two hundred refreshes: every caller ends with a working token, and they are one family.
-async fn race_to_refresh(database: Option<String>) -> Result<()> {
-    let world = World::start(Setup {
-        database,
-        alone: true,
-        ..Setup::default()
-    })
-    .await?;
-    let app = App::visitor(&world, PORT);
-    let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
+async fn race_to_refresh(world: &World, nodes: &[App]) -> Result<()> {
+    let app = &nodes[0];
+    let (code, verifier) = app.code(&mut Browser::new(), world).await?;
     let first = app.redeem(&code, &verifier).await?.get("refresh_token")?;
-    let answers = together(200, || {
-        let (app, first) = (app.clone(), first.clone());
+    let answers = together(200, |number| {
+        let (app, first) = (nodes[number % nodes.len()].clone(), first.clone());
         async move { app.refresh(&first).await }
     })
     .await?;
@@ -126,23 +118,36 @@ async fn race_to_refresh(database: Option<String>) -> Result<()> {
     let Some(successor) = successors.first() else {
         bail!("no successor")
     };
-    app.refresh(successor)
-        .await?
-        .get("refresh_token")
-        .context("the one successor does not work")?;
+    let newest = app.refresh(successor).await?.get("refresh_token");
+    let newest = newest.context("the one successor does not work")?;
 
     // Its first use ended the predecessor's grace: from here on the predecessor is a replay, and the family dies.
-    let replayed = app.refresh(&first).await?;
-    ensure!(
-        replayed.error() == Some("invalid_grant"),
-        "the predecessor still works: {replayed:?}"
-    );
+    for (what, token) in [("the predecessor", &first), ("the newest", &newest)] {
+        let refused = app.refresh(token).await?;
+        ensure!(
+            refused.error() == Some("invalid_grant"),
+            "{what} still works: {refused:?}"
+        );
+    }
     Ok(())
+}
+
+/// A world of its own, and its one client.
+async fn start(database: Option<String>) -> Result<(World, App)> {
+    let world = World::start(Setup {
+        database,
+        alone: true,
+        ..Setup::default()
+    })
+    .await?;
+    let app = App::visitor(&world, PORT);
+    Ok((world, app))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_redemptions_of_one_code_succeed_once_on_sqlite() -> Result<()> {
-    race_for_a_code(None).await
+    let (world, app) = start(None).await?;
+    race_for_a_code(&world, &[app]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,12 +155,14 @@ async fn a_thousand_redemptions_of_one_code_succeed_once_on_postgresql() -> Resu
     let Some(server) = need::postgres() else {
         return Ok(());
     };
-    race_for_a_code(Some(fresh_database(&server).await?)).await
+    let (world, app) = start(Some(fresh_database(&server).await?)).await?;
+    race_for_a_code(&world, &[app]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_refreshes_of_one_token_stay_one_family_on_sqlite() -> Result<()> {
-    race_to_refresh(None).await
+    let (world, app) = start(None).await?;
+    race_to_refresh(&world, &[app]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,5 +170,79 @@ async fn two_hundred_refreshes_of_one_token_stay_one_family_on_postgresql() -> R
     let Some(server) = need::postgres() else {
         return Ok(());
     };
-    race_to_refresh(Some(fresh_database(&server).await?)).await
+    let (world, app) = start(Some(fresh_database(&server).await?)).await?;
+    race_to_refresh(&world, &[app]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_on_one_database_are_one_server() -> Result<()> {
+    let Some(server) = need::postgres() else {
+        return Ok(());
+    };
+    let (world, app) = start(Some(fresh_database(&server).await?)).await?;
+    let (mut node, second) = world.node("second", None)?;
+    node.answers(&second).await?;
+    let mut metadata = world.metadata.to_string();
+    metadata = metadata.replace(&world.issuer, &second);
+    let mut elsewhere = App {
+        server: serde_json::from_str(&metadata)?,
+        ..app.clone()
+    };
+    elsewhere.server["issuer"] = world.metadata["issuer"].clone();
+    let key_set = async |app: &App| {
+        app.http
+            .get(app.named("jwks_uri"))
+            .send()
+            .await?
+            .text()
+            .await
+    };
+    ensure!(
+        key_set(&app).await? == key_set(&elsewhere).await?,
+        "the nodes have different keys"
+    );
+    race_for_a_code(&world, &[app.clone(), elsewhere.clone()]).await?;
+    race_to_refresh(&world, &[app.clone(), elsewhere.clone()]).await?;
+
+    let (code, verifier) = app.code(&mut Browser::new(), &world).await?;
+    let tokens = elsewhere.redeem(&code, &verifier).await?;
+    elsewhere
+        .ask(
+            "revocation_endpoint",
+            &[("token", &tokens.get("refresh_token")?)],
+        )
+        .await?;
+    let refused = app.refresh(&tokens.get("refresh_token")?).await?;
+    ensure!(
+        refused.error() == Some("invalid_grant"),
+        "revoked at one node, alive at the other: {refused:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_start_at_once_on_an_empty_database_agree_on_their_keys() -> Result<()> {
+    let Some(server) = need::postgres() else {
+        return Ok(());
+    };
+    let (world, app) = start(None).await?;
+    let database = fresh_database(&server).await?;
+    let mut nodes = Vec::new();
+    for name in ["one", "two", "three"] {
+        nodes.push(world.node(name, Some(&database))?);
+    }
+    let mut key_sets = BTreeSet::new();
+    for (node, address) in &mut nodes {
+        node.answers(address).await?;
+    }
+    for (_, address) in &nodes {
+        let response = app.http.get(format!("{address}/jwks.json")).send().await?;
+        key_sets.insert(response.text().await?);
+    }
+    ensure!(
+        key_sets.len() == 1,
+        "{} key sets: {key_sets:?}",
+        key_sets.len()
+    );
+    Ok(())
 }
