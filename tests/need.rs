@@ -31,13 +31,20 @@ pub(crate) fn python() -> Option<PathBuf> {
     )
 }
 
-/// `chromedriver`, with Chromium beside it.
-pub(crate) fn chromedriver() -> Option<PathBuf> {
-    let both = on_path("chromium").and(on_path("chromedriver"));
-    found(
+/// Where Chromium and its driver are.
+pub(crate) struct Browser {
+    pub(crate) chromium: PathBuf,
+    pub(crate) driver: PathBuf,
+}
+
+/// Chromium with `chromedriver`.
+pub(crate) fn chromium() -> Option<Browser> {
+    let both = on_path("chromium").zip(on_path("chromedriver"));
+    let both = found(
         "Chromium with chromedriver (Debian: chromium, chromium-driver)",
         both,
-    )
+    );
+    both.map(|(chromium, driver)| Browser { chromium, driver })
 }
 
 /// The workspace folder.

@@ -15,6 +15,7 @@ use tokio::process::Command;
 use tokio::time::sleep;
 use url::Url;
 
+use crate::need;
 use crate::process::{Process, free_port};
 
 /// The member under which `WebDriver` names an element.
@@ -49,10 +50,10 @@ impl Drop for Chromium {
 }
 
 impl Chromium {
-    pub(crate) async fn start(chromedriver: &Path) -> Result<Self> {
+    pub(crate) async fn start(browser: &need::Browser) -> Result<Self> {
         let profile = tempfile::tempdir()?;
         let port = free_port()?;
-        let mut command = Command::new(chromedriver);
+        let mut command = Command::new(&browser.driver);
         command.arg(format!("--port={port}"));
         let mut driver = Process::spawn(&mut command, &profile.path().join("chromedriver.log"))?;
         let base = format!("http://127.0.0.1:{port}");
@@ -75,7 +76,7 @@ impl Chromium {
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
-            "goog:chromeOptions": {"args": flags, "binary": "/usr/bin/chromium"},
+            "goog:chromeOptions": {"args": flags, "binary": browser.chromium},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let http = crate::http_client();

@@ -69,13 +69,13 @@ async fn no_complaints(chromium: &Chromium, except: &[&str]) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_mistypes_the_password_signs_in_and_allows() -> Result<()> {
-    let Some(chromedriver) = need::chromedriver() else {
+    let Some(browser) = need::chromium() else {
         return Ok(());
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
     let app = App::visitor(&world, callback.port);
-    let chromium = Chromium::start(&chromedriver).await?;
+    let chromium = Chromium::start(&browser).await?;
     let pkce = Pkce::fresh();
     chromium
         .open(&app.authorization_url(&pkce, None, "xyz"))
@@ -112,13 +112,13 @@ async fn a_person_mistypes_the_password_signs_in_and_allows() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_denies_and_the_app_is_told() -> Result<()> {
-    let Some(chromedriver) = need::chromedriver() else {
+    let Some(browser) = need::chromium() else {
         return Ok(());
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
     let app = App::visitor(&world, callback.port);
-    let chromium = Chromium::start(&chromedriver).await?;
+    let chromium = Chromium::start(&browser).await?;
     chromium
         .open(&app.authorization_url(&Pkce::fresh(), None, "xyz"))
         .await?;
@@ -155,13 +155,13 @@ async fn a_person_denies_and_the_app_is_told() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn step_up_asks_for_the_addition_only() -> Result<()> {
-    let Some(chromedriver) = need::chromedriver() else {
+    let Some(browser) = need::chromium() else {
         return Ok(());
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
     let app = App::visitor(&world, callback.port);
-    let chromium = Chromium::start(&chromedriver).await?;
+    let chromium = Chromium::start(&browser).await?;
     let first = Pkce::fresh();
     chromium
         .open(&app.authorization_url(&first, Some("docs.read"), "one"))
@@ -212,13 +212,13 @@ async fn step_up_asks_for_the_addition_only() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_signing_out_the_next_app_has_to_ask_for_the_password() -> Result<()> {
-    let Some(chromedriver) = need::chromedriver() else {
+    let Some(browser) = need::chromium() else {
         return Ok(());
     };
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
     let app = App::visitor(&world, callback.port);
-    let chromium = Chromium::start(&chromedriver).await?;
+    let chromium = Chromium::start(&browser).await?;
     chromium
         .open(&app.authorization_url(&Pkce::fresh(), None, "one"))
         .await?;
@@ -240,7 +240,7 @@ async fn after_signing_out_the_next_app_has_to_ask_for_the_password() -> Result<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_published_app_shows_its_logo_without_asking_its_host() -> Result<()> {
-    let Some(chromedriver) = need::chromedriver() else {
+    let Some(browser) = need::chromium() else {
         return Ok(());
     };
     let hosts = Hosts::start(&["chatgpt.com", "persistent.oaistatic.com"]).await?;
@@ -264,7 +264,7 @@ async fn a_published_app_shows_its_logo_without_asking_its_host() -> Result<()> 
         ..Setup::default()
     })
     .await?;
-    let chromium = Chromium::start(&chromedriver).await?;
+    let chromium = Chromium::start(&browser).await?;
     chromium
         .open(&App::new(&world, id, redirect_uri).authorization_url(&Pkce::fresh(), None, "s"))
         .await?;
@@ -291,14 +291,14 @@ async fn a_published_app_shows_its_logo_without_asking_its_host() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_light_dark_and_phone() -> Result<()> {
-    let Some(chromedriver) = need::chromedriver() else {
+    let Some(browser) = need::chromium() else {
         return Ok(());
     };
     let folder = screenshots()?;
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
     let app = App::visitor(&world, callback.port);
-    let chromium = Chromium::start(&chromedriver).await?;
+    let chromium = Chromium::start(&browser).await?;
     chromium
         .open(&app.authorization_url(&Pkce::fresh(), None, "one"))
         .await?;
