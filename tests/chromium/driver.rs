@@ -138,6 +138,15 @@ impl Chromium {
             .map(drop)
     }
 
+    /// Presses a key while the element with this id has the focus.
+    pub(crate) async fn press_key(&self, id: &str, key: char) -> Result<()> {
+        let element = self.element(id).await?;
+        let path = format!("element/{element}/value");
+        self.post(&path, &json!({"text": key.to_string()}))
+            .await
+            .map(drop)
+    }
+
     /// The visible text of the element with this id.
     pub(crate) async fn text(&self, id: &str) -> Result<String> {
         let element = self.element(id).await?;

@@ -1,32 +1,29 @@
 //! The pages in headless Chromium, as a person meets them. Screenshots go to `target/screenshots`.
 
 mod driver;
+mod pictures;
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use url::Url;
 
 use crate::app::{App, Pkce};
-use crate::flows::registrations::chatgpt;
-use crate::hosts::{Document, Hosts};
 use crate::need;
 use crate::world::{Setup, World};
 use driver::Chromium;
 
-/// A picture of 48 by 48 pixels: a ring.
-const LOGO: &str = concat!(
-    "iVBORw0KGgoAAAANSUhEUgAAADAAAAAwCAMAAABg3Am1AAAABlBMVEUQo3////+i1MjKAAAAYElEQVR42u2UMQIAEA",
-    "wD5f+ftphoy3XA0IySG9CmtdK30hBLHzJaRPMxITFCYsSc2BGGHROmFwCO5RNJgJ4DY3e5AlLPij/uwizh8eYLhFeU",
-    "lwCvGV5kvCp5GSfqvvRCHfAoAfE4qCbtAAAAAElFTkSuQmCC",
-);
+/// The key as `WebDriver` writes it.
+const ENTER: char = '\u{E007}';
 
 /// A listener where the browser lands after consent, and the application that owns it.
 struct Callback {
     port: u16,
     uri: String,
+    /// The form of the last request that had one.
+    received: Arc<Mutex<String>>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -34,12 +31,25 @@ impl Callback {
     async fn start() -> Result<Self> {
         let tcp = TcpListener::bind("127.0.0.1:0").await?;
         let port = tcp.local_addr()?.port();
-        let uri = format!("http://127.0.0.1:{port}/callback");
-        let router = axum::Router::new().fallback(async || "You can close this page.");
+        let received = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&received);
+        let router = axum::Router::new().fallback(async move |body: String| {
+            // The browser asks for an icon as well.
+            if !body.is_empty() {
+                *kept.lock().await = body;
+            }
+            "You can close this page."
+        });
         let server = tokio::spawn(async move {
             let _ = axum::serve(tcp, router).await;
         });
-        Ok(Self { port, uri, server })
+        let uri = format!("http://127.0.0.1:{port}/callback");
+        Ok(Self {
+            port,
+            uri,
+            received,
+            server,
+        })
     }
 }
 
@@ -239,117 +249,35 @@ async fn after_signing_out_the_next_app_has_to_ask_for_the_password() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_published_app_shows_its_logo_without_asking_its_host() -> Result<()> {
+async fn an_answer_by_form_arrives_and_the_keyboard_is_enough() -> Result<()> {
     let Some(browser) = need::chromium() else {
         return Ok(());
     };
-    let hosts = Hosts::start(&["chatgpt.com", "persistent.oaistatic.com"]).await?;
-    let (id, redirect_uri) = (
-        "https://chatgpt.com/oauth/client.json",
-        "https://chatgpt.com/connector_platform_oauth_redirect",
-    );
-    let document = chatgpt(id, redirect_uri);
-    let logo = document["logo_uri"].as_str().context("no logo")?;
-    hosts.put(id, Document::json(&document));
-    hosts.put(
-        logo,
-        Document {
-            kind: "image/png",
-            body: STANDARD.decode(LOGO)?,
-            ..Document::json(&document)
-        },
-    );
-    let world = World::start(Setup {
-        hosts: Some(&hosts),
-        ..Setup::default()
-    })
-    .await?;
-    let chromium = Chromium::start(&browser).await?;
-    chromium
-        .open(&App::new(&world, id, redirect_uri).authorization_url(&Pkce::fresh(), None, "s"))
-        .await?;
-    sign_in(&chromium, &world.user.name, &world.user.password).await?;
-    chromium.shows("consent").await?;
-    let drawn = chromium
-        .eval("document.querySelector('img.logo')?.naturalWidth")
-        .await?;
-    ensure!(drawn == 48, "the logo is {drawn} pixels wide");
-    let source = chromium
-        .eval("document.querySelector('img.logo').src")
-        .await?;
-    let linked = source
-        .as_str()
-        .is_some_and(|source| source.contains("oaistatic"));
-    ensure!(
-        !linked && hosts.asked(logo) == 1,
-        "asked {} times, linked from {source}",
-        hosts.asked(logo)
-    );
-    photograph(&chromium, &screenshots()?, "consent-chatgpt").await?;
-    no_complaints(&chromium, &["favicon"]).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_page_fits_light_dark_and_phone() -> Result<()> {
-    let Some(browser) = need::chromium() else {
-        return Ok(());
-    };
-    let folder = screenshots()?;
     let world = World::start(Setup::default()).await?;
     let callback = Callback::start().await?;
     let app = App::visitor(&world, callback.port);
     let chromium = Chromium::start(&browser).await?;
+    let pkce = Pkce::fresh();
+    let url = app.authorization_url(&pkce, None, "xyz");
     chromium
-        .open(&app.authorization_url(&Pkce::fresh(), None, "one"))
+        .open(&format!("{url}&response_mode=form_post"))
         .await?;
     chromium.shows("sign-in").await?;
-    photograph(&chromium, &folder, "sign-in").await?;
-    sign_in(&chromium, &world.user.name, "not the password").await?;
-    chromium.shows("sign-in").await?;
-    photograph(&chromium, &folder, "wrong-password").await?;
-    sign_in(&chromium, &world.user.name, &world.user.password).await?;
+    chromium.type_into("username", &world.user.name).await?;
+    chromium
+        .type_into("password", &format!("{}{ENTER}", world.user.password))
+        .await?;
     chromium.shows("consent").await?;
-    photograph(&chromium, &folder, "consent").await?;
-    chromium.click("consent-allow").await?;
+    chromium.press_key("consent-allow", ENTER).await?;
     chromium.arrives(&callback.uri).await?;
-    chromium.open(&world.issuer).await?;
-    chromium.shows("account").await?;
-    photograph(&chromium, &folder, "account").await?;
-    chromium
-        .open(&format!("{}/authorize?client_id=nobody", world.issuer))
-        .await?;
-    chromium.shows("error").await?;
-    photograph(&chromium, &folder, "error").await?;
-    chromium.open(&format!("{}/logout", world.issuer)).await?;
-    chromium.shows("logout").await?;
-    photograph(&chromium, &folder, "logout").await?;
-    chromium.click("logout-confirm").await?;
-    chromium.shows("signed-out").await?;
-    photograph(&chromium, &folder, "signed-out").await
-}
-
-fn screenshots() -> Result<PathBuf> {
-    let folder = need::root().join("target/screenshots");
-    std::fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
-
-/// Three pictures of the page on screen, none of which scrolls sideways.
-async fn photograph(chromium: &Chromium, folder: &Path, name: &str) -> Result<()> {
-    for (kind, width, height, scheme) in [
-        ("light", 1200, 1060, "light"),
-        ("dark", 1200, 1060, "dark"),
-        ("phone", 390, 844, "light"),
-    ] {
-        chromium.resize(width, height).await?;
-        chromium.prefer(scheme).await?;
-        chromium
-            .screenshot(&folder.join(format!("{name}-{kind}.png")))
-            .await?;
-        let spill = chromium
-            .eval("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            .await?;
-        ensure!(spill == 0, "{name} is {spill} pixels too wide for {width}");
-    }
-    Ok(())
+    let answer = Url::parse(&format!(
+        "{}?{}",
+        callback.uri,
+        callback.received.lock().await
+    ))?;
+    let code = app.read_answer(&answer, "xyz")?;
+    app.redeem(&code, &pkce.verifier)
+        .await?
+        .get("access_token")?;
+    no_complaints(&chromium, &["favicon"]).await
 }
