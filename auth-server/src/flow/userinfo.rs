@@ -1,14 +1,22 @@
-//! UserInfo (OIDC Core §5.3): the user's claims that the token's scope opens.
+//! UserInfo (OIDC Core §5.3): the user's claims that the token's scope opens, signed when the client asked for that.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Result, Server, introspect};
+use super::{Result, Server, clients, introspect};
 use crate::protocol::claims;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
 
+/// The answer (OIDC Core §5.3.2).
+pub enum UserInfo {
+    /// As JSON.
+    Plain(Map<String, Value>),
+    /// As a JWT with `iss` and `aud`.
+    Signed(String),
+}
+
 /// The claims behind an access token with scope `openid`.
-pub async fn claims(server: &Server, token: &str) -> Result<Map<String, Value>> {
+pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
     let invalid = || {
         Refusal::new(
             Code::InvalidToken,
@@ -36,5 +44,14 @@ pub async fn claims(server: &Server, token: &str) -> Result<Map<String, Value>> 
     let Some(user) = server.store.user(&grant.subject).await? else {
         return Err(invalid().into());
     };
-    Ok(claims::userinfo(&user.id, &user.all_claims(), &scope))
+    let mut claims = claims::userinfo(&user.id, &user.all_claims(), &scope);
+    let client = clients::find(server, &grant.client_id).await?;
+    let Some(alg) = client.userinfo_alg() else {
+        return Ok(UserInfo::Plain(claims));
+    };
+    claims.insert("iss".into(), json!(server.config.issuer.as_str()));
+    claims.insert("aud".into(), json!(client.id));
+    let signer = server.keys.signer(alg, server.now())?;
+    // A type of its own: a verifier of ID tokens must not take it for one.
+    Ok(UserInfo::Signed(signer.sign("userinfo+jwt", &claims)?))
 }

@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::extract::Bearer;
+use crate::flow::Server;
 use crate::flow::keys::JWKS_MAX_AGE;
-use crate::flow::{Server, userinfo};
+use crate::flow::userinfo::{self, UserInfo};
 use crate::protocol::metadata::{self, Capabilities};
 
 /// `GET` of every well-known URL (RFC 8414 §3, OIDC Discovery §4): one document (rule A-01).
@@ -43,6 +43,9 @@ pub(crate) async fn jwks(State(server): State<Server>) -> Response {
 pub(crate) async fn userinfo(
     State(server): State<Server>,
     Bearer(token): Bearer,
-) -> Result<Json<Map<String, Value>>, Error> {
-    Ok(Json(userinfo::claims(&server, &token).await?))
+) -> Result<Response, Error> {
+    Ok(match userinfo::claims(&server, &token).await? {
+        UserInfo::Plain(claims) => Json(claims).into_response(),
+        UserInfo::Signed(jwt) => ([(header::CONTENT_TYPE, "application/jwt")], jwt).into_response(),
+    })
 }

@@ -9,7 +9,7 @@ use super::jwt;
 use super::redirect::RegisteredUri;
 use super::refusal::Refusal;
 use super::secret::{Digest, fingerprint};
-use accept::{id_token_alg, invalid_metadata, key_source};
+use accept::{id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
 mod metadata;
@@ -233,6 +233,12 @@ impl Client {
     #[must_use]
     pub fn id_token_alg(&self) -> jwt::Alg {
         id_token_alg(&self.metadata).unwrap_or(jwt::Alg::Rs256)
+    }
+
+    /// The algorithm of its UserInfo answers; plain JSON unless registered otherwise.
+    #[must_use]
+    pub fn userinfo_alg(&self) -> Option<jwt::Alg> {
+        userinfo_alg(&self.metadata).unwrap_or(None)
     }
 
     /// What consent was given to; a change asks the user again (rule A-59).

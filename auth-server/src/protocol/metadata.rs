@@ -59,6 +59,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities) -> Va
         "client_id_metadata_document_supported": on.documents,
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+        "userinfo_signing_alg_values_supported": ["RS256", "ES256"],
         "claim_types_supported": ["normal"],
         "claims_supported": claims::names().collect::<Vec<_>>(),
         "claims_parameter_supported": false,

@@ -106,3 +106,31 @@ async fn a_missing_bad_or_narrow_token_is_refused_with_a_challenge() {
         (401, "invalid_token".to_owned())
     );
 }
+
+#[tokio::test]
+async fn userinfo_is_signed_for_a_client_that_asked_for_it() {
+    let more = "[[clients]]\nid = \"signed\"\nredirect_uris = [\"https://app.example.com/cb\"]\n\
+                token_endpoint_auth_method = \"none\"\nuserinfo_signed_response_alg = \"ES256\"\n";
+    let app = TestApp::with("https://as.example.com", more).await;
+    let tokens = app.client("signed").tokens("scope=openid+email").await;
+    let answer = ask(&app, tokens["access_token"].as_str().unwrap()).await;
+    assert_eq!(answer.header("content-type"), "application/jwt");
+    let (header, claims) = crate::world::decode(answer.text());
+    assert_eq!(
+        (&header["alg"], &header["typ"]),
+        (&json!("ES256"), &json!("userinfo+jwt"))
+    );
+    assert_eq!(
+        (&claims["iss"], &claims["aud"]),
+        (&json!("https://as.example.com"), &json!("signed"))
+    );
+    assert_eq!(claims["email"], "alice@example.com");
+    let jwks = app.get("/jwks.json").await.json();
+    assert!(
+        jwks["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|key| key["kid"] == header["kid"])
+    );
+}

@@ -32,6 +32,7 @@ impl Client {
             return Err(invalid_metadata("client_name is missing"));
         }
         id_token_alg(&metadata)?;
+        userinfo_alg(&metadata)?;
         metadata.token_endpoint_auth_method = Some(method.as_str().to_owned());
         metadata.token_endpoint_auth_methods_supported = None;
         metadata.grant_types = Some(
@@ -182,12 +183,24 @@ fn redirects(metadata: &Metadata, needed: bool) -> Result<Vec<RegisteredUri>, Re
 }
 
 pub(super) fn id_token_alg(metadata: &Metadata) -> Result<jwt::Alg, Refusal> {
-    match metadata.id_token_signed_response_alg.as_deref() {
-        None | Some("RS256") => Ok(jwt::Alg::Rs256),
-        Some("ES256") => Ok(jwt::Alg::Es256),
-        Some(_) => Err(invalid_metadata(
-            "id_token_signed_response_alg must be RS256 or ES256",
-        )),
+    let named = metadata.id_token_signed_response_alg.as_deref();
+    Ok(signing_alg("id_token_signed_response_alg", named)?.unwrap_or(jwt::Alg::Rs256))
+}
+
+pub(super) fn userinfo_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
+    signing_alg(
+        "userinfo_signed_response_alg",
+        metadata.userinfo_signed_response_alg.as_deref(),
+    )
+}
+
+/// One of the algorithms that we sign with.
+fn signing_alg(member: &str, named: Option<&str>) -> Result<Option<jwt::Alg>, Refusal> {
+    match named {
+        None => Ok(None),
+        Some("RS256") => Ok(Some(jwt::Alg::Rs256)),
+        Some("ES256") => Ok(Some(jwt::Alg::Es256)),
+        Some(_) => Err(invalid_metadata(format!("{member} must be RS256 or ES256"))),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token_signed_response_alg: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub userinfo_signed_response_alg: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_age: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_id: Option<String>,
