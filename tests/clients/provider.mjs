@@ -26,6 +26,8 @@ export class Provider {
     saveClientInformation = (client) => void (this.client = client);
     tokens = () => this.kept;
     saveTokens = (tokens) => void (this.kept = tokens);
+    discoveryState = () => this.discovered;
+    saveDiscoveryState = (state) => void (this.discovered = state);
     saveCodeVerifier = (verifier) => void (this.verifier = verifier);
     codeVerifier = () => this.verifier;
     redirectToAuthorization = (url) => say({ open: String(url) });
