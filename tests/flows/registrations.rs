@@ -238,25 +238,45 @@ async fn vs_code_connects_and_its_device_grant_is_ignored() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codex_connects_with_its_document_on_loopback() -> Result<()> {
-    let (world, hosts) = world(&["chatgpt.com"]).await?;
-    let id = "https://chatgpt.com/oauth/codex/client.json";
-    let document = json!({
-        "client_id": id,
-        "client_name": "Codex",
-        "redirect_uris": ["http://127.0.0.1/callback", "http://localhost/callback"],
-        "grant_types": ["authorization_code", "refresh_token"],
-        "response_types": ["code"],
-        "token_endpoint_auth_method": "none",
-    });
-    hosts.put(id, Document::json(&document));
-    connects(
-        &world,
-        &App::new(&world, id, "http://127.0.0.1:37819/callback"),
-        "Codex",
-        "127.0.0.1",
-    )
-    .await
+async fn codex_zed_and_opencode_connect_with_their_documents_on_loopback() -> Result<()> {
+    let (world, hosts) = world(&["chatgpt.com", "zed.dev", "opencode.ai"]).await?;
+    for (name, id, redirect_uri) in [
+        (
+            "Codex",
+            "https://chatgpt.com/oauth/codex/client.json",
+            "http://127.0.0.1:37819/callback",
+        ),
+        (
+            "Zed",
+            "https://zed.dev/oauth/client-metadata.json",
+            "http://127.0.0.1:40213/callback",
+        ),
+        (
+            "OpenCode",
+            "https://opencode.ai/oauth/opencode/client.json",
+            "http://localhost:19876/callback",
+        ),
+    ] {
+        let document = json!({
+            "client_id": id,
+            "client_name": name,
+            "redirect_uris": ["http://127.0.0.1/callback", "http://localhost/callback"],
+            "grant_types": ["authorization_code", "refresh_token"],
+            "response_types": ["code"],
+            "token_endpoint_auth_method": "none",
+        });
+        hosts.put(id, Document::json(&document));
+        let host = if redirect_uri.contains("localhost") {
+            "localhost"
+        } else {
+            "127.0.0.1"
+        };
+        let app = App::new(&world, id, redirect_uri);
+        connects(&world, &app, name, host)
+            .await
+            .with_context(|| name.to_owned())?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
