@@ -1,5 +1,6 @@
 //! Real MCP clients, each through the whole flow knowing nothing but the server's address: challenge, discovery,
-//! registration, sign-in, tokens, `search` and `fetch`, and a refresh after the access token has expired.
+//! registration, sign-in, tokens, `search` and `fetch`, and a refresh after the access token has expired. And a website that
+//! signs people in with OpenID Connect.
 //!
 //! The scripts talk in JSON lines. They print `{"open": URL}` when a browser is needed and read the URL of the answer;
 //! they print `{"before": tokens}` and read a line once those have expired; they end with `{"done": report}`.
@@ -194,6 +195,39 @@ impl Report {
         );
         Ok(())
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certified_openid_client_signs_a_person_in() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    let world = World::start(Setup::default()).await?;
+    let settings =
+        json!({"issuer": world.issuer, "client_id": "visitor", "redirect_uri": REDIRECT_URI});
+    let limit = Duration::from_mins(1);
+    let report =
+        tokio::time::timeout(limit, converse(&node, "oidc.mjs", &settings, &world)).await??;
+    let done = &report.done;
+    for person in [&done["about"], &done["still"]] {
+        ensure!(
+            person["sub"] == done["claims"]["sub"],
+            "userinfo is about {person}"
+        );
+        ensure!(
+            person["name"] == "Alice Baker" && person["email"] == "alice@example.com",
+            "userinfo: {person}"
+        );
+    }
+    ensure!(
+        done["claims"]["auth_time"].is_number(),
+        "no auth_time, though max_age was sent: {done}"
+    );
+    ensure!(
+        done["rotated"] == true && done["refused"] == "invalid_grant",
+        "{done}"
+    );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,42 @@
+// A website that signs people in with OpenID Connect, by `openid-client`, a certified library: it checks the ID token's
+// signature, issuer, audience, nonce and hash, and the issuer of the answer, by itself.
+
+import { createInterface } from 'node:readline';
+import * as oidc from 'openid-client';
+
+const settings = JSON.parse(process.argv[2]);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+const options = { execute: [oidc.allowInsecureRequests] };
+const config = await oidc.discovery(new URL(settings.issuer), settings.client_id, undefined, oidc.None(), options);
+const verifier = oidc.randomPKCECodeVerifier();
+const state = oidc.randomState();
+const nonce = oidc.randomNonce();
+const url = oidc.buildAuthorizationUrl(config, {
+    redirect_uri: settings.redirect_uri,
+    scope: 'openid profile email offline_access',
+    code_challenge: await oidc.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+    max_age: '600',
+    state,
+    nonce
+});
+console.log(JSON.stringify({ open: url.href }));
+
+const answer = new URL((await lines.next()).value);
+const tokens = await oidc.authorizationCodeGrant(config, answer, {
+    pkceCodeVerifier: verifier,
+    expectedState: state,
+    expectedNonce: nonce,
+    maxAge: 600,
+    idTokenExpected: true
+});
+const claims = tokens.claims();
+const about = await oidc.fetchUserInfo(config, tokens.access_token, claims.sub);
+const refreshed = await oidc.refreshTokenGrant(config, tokens.refresh_token);
+const still = await oidc.fetchUserInfo(config, refreshed.access_token, claims.sub);
+await oidc.tokenRevocation(config, refreshed.refresh_token);
+const refused = await oidc.refreshTokenGrant(config, refreshed.refresh_token).catch((error) => error.error);
+const rotated = refreshed.refresh_token !== tokens.refresh_token;
+console.log(JSON.stringify({ done: { claims, about, still, rotated, refused } }));
+process.exit(0);
