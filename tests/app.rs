@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::WWW_AUTHENTICATE;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use josekit::jwk::alg::rsa::RsaKeyPair;
 use josekit::jws::{JwsHeader, RS256};
 use josekit::jwt::{self, JwtPayload};
@@ -47,6 +47,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// `WWW-Authenticate`
     pub(crate) challenge: Option<String>,
+    /// `Retry-After`
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) body: Value,
 }
 
@@ -297,10 +299,13 @@ impl Answer {
     /// Reads JSON, or the first JSON event of a stream, or else keeps the text.
     async fn read(response: reqwest::Response) -> Result<Self> {
         let status = response.status();
-        let challenge = response.headers().get(WWW_AUTHENTICATE);
-        let challenge = challenge
-            .map(|value| value.to_str().map(str::to_owned))
-            .transpose()?;
+        let header = |name| -> Result<Option<String>> {
+            let value = response.headers().get(name).map(http::HeaderValue::to_str);
+            Ok(value.transpose()?.map(str::to_owned))
+        };
+        let challenge = header(WWW_AUTHENTICATE)?;
+        let retry_after = header(RETRY_AFTER)?.map(|text| text.parse().map(Duration::from_secs));
+        let retry_after = retry_after.transpose()?;
         let text = response.text().await?;
         let data = text
             .lines()
@@ -310,6 +315,7 @@ impl Answer {
         Ok(Self {
             status,
             challenge,
+            retry_after,
             body,
         })
     }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::StatusCode;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::app::{Answer, App};
 use crate::browser::Browser;
@@ -15,19 +16,29 @@ use crate::world::{Setup, World, fresh_database};
 
 const PORT: u16 = 43118;
 
-/// Sends the same request from `count` connections at once and gathers the answers.
-async fn together<F, T>(count: usize, request: F) -> Result<Vec<Answer>>
+/// Sends the same request from `count` connections at once, to these nodes in turn, and gathers the answers. One that is
+/// told to come back later does.
+async fn together<F, T>(count: usize, nodes: &[App], request: F) -> Result<Vec<Answer>>
 where
-    F: Fn(usize) -> T,
-    T: Future<Output = Result<Answer>> + Send + 'static,
+    F: Fn(App) -> T + Clone + Send + 'static,
+    T: Future<Output = Result<Answer>> + Send,
 {
     let start = Arc::new(Barrier::new(count));
     let mut racers = JoinSet::new();
-    for number in 0..count {
-        let (start, request) = (Arc::clone(&start), request(number));
+    for app in nodes.iter().cycle().take(count) {
+        let (start, app, request) = (Arc::clone(&start), app.clone(), request.clone());
         racers.spawn(async move {
             start.wait().await;
-            request.await
+            for _ in 0..20 {
+                let answer = request(app.clone()).await?;
+                match answer.retry_after {
+                    Some(pause) if answer.status == StatusCode::SERVICE_UNAVAILABLE => {
+                        sleep(pause).await;
+                    }
+                    _ => return Ok(answer),
+                }
+            }
+            bail!("told to come back later twenty times")
         });
     }
     let mut answers = Vec::new();
@@ -42,8 +53,7 @@ where
 async fn race_for_a_code(world: &World, nodes: &[App]) -> Result<()> {
     let app = &nodes[0];
     let (code, verifier) = app.code(&mut Browser::new(), world).await?;
-    let answers = together(1_000, |number| {
-        let app = nodes[number % nodes.len()].clone();
+    let answers = together(1_000, nodes, move |app| {
         let (code, verifier) = (code.clone(), verifier.clone());
         async move { app.redeem(&code, &verifier).await }
     })
@@ -91,9 +101,10 @@ async fn race_to_refresh(world: &World, nodes: &[App]) -> Result<()> {
     let app = &nodes[0];
     let (code, verifier) = app.code(&mut Browser::new(), world).await?;
     let first = app.redeem(&code, &verifier).await?.get("refresh_token")?;
-    let answers = together(200, |number| {
-        let (app, first) = (nodes[number % nodes.len()].clone(), first.clone());
-        async move { app.refresh(&first).await }
+    let token = first.clone();
+    let answers = together(200, nodes, move |app| {
+        let token = token.clone();
+        async move { app.refresh(&token).await }
     })
     .await?;
     let mut successors = BTreeSet::new();
