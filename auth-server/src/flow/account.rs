@@ -43,20 +43,17 @@ pub async fn disconnect(server: &Server, browser: &Browser, consent_id: &str) ->
     );
     server
         .store
-        .write(move |tx| {
-            let (user_id, consent_id, id, event) = (
-                user_id.clone(),
-                consent_id.clone(),
-                id.clone(),
-                event.clone(),
-            );
-            Box::pin(async move {
-                if let Some(client_id) = tx.disconnect(&user_id, &consent_id, now).await? {
-                    tx.record(&id, &event.client(client_id), now).await?;
-                }
-                Ok(())
-            })
-        })
+        .write(
+            (user_id, consent_id, id, event),
+            move |tx, (user_id, consent_id, id, event)| {
+                Box::pin(async move {
+                    if let Some(client_id) = tx.disconnect(user_id, consent_id, now).await? {
+                        tx.record(id, &event.clone().client(client_id), now).await?;
+                    }
+                    Ok(())
+                })
+            },
+        )
         .await?;
     Ok(())
 }

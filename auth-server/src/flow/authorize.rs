@@ -81,9 +81,8 @@ pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Resul
             };
             server
                 .store
-                .write(move |tx| {
-                    let row = row.clone();
-                    Box::pin(async move { tx.insert_request(&row).await })
+                .write(row, move |tx, row| {
+                    Box::pin(async move { tx.insert_request(row).await })
                 })
                 .await?;
             let reference = reference.reveal().to_owned();
@@ -178,30 +177,26 @@ pub async fn answer(
     let request_digest = row.map(|row| row.digest.clone());
     let kept = server
         .store
-        .write(move |tx| {
-            let (digest, facts, consent, event, request_digest) = (
-                digest.clone(),
-                facts.clone(),
-                consent.clone(),
-                event.clone(),
-                request_digest.clone(),
-            );
-            Box::pin(async move {
-                if let Some(request_digest) = &request_digest
-                    && !tx.claim_request(request_digest, now).await?
-                {
-                    return Ok(false);
-                }
-                if let Some(consent) = &consent {
-                    tx.upsert_consent(consent, now).await?;
-                }
-                if let Some((id, event)) = &event {
-                    tx.record(id, event, now).await?;
-                }
-                tx.insert_code(&digest, &facts).await?;
-                Ok(true)
-            })
-        })
+        .write(
+            (digest, facts, consent, event, request_digest),
+            move |tx, (digest, facts, consent, event, request_digest)| {
+                Box::pin(async move {
+                    if let Some(request_digest) = &request_digest
+                        && !tx.claim_request(request_digest, now).await?
+                    {
+                        return Ok(false);
+                    }
+                    if let Some(consent) = &consent {
+                        tx.upsert_consent(consent, now).await?;
+                    }
+                    if let Some((id, event)) = &event {
+                        tx.record(id, event, now).await?;
+                    }
+                    tx.insert_code(digest, facts).await?;
+                    Ok(true)
+                })
+            },
+        )
         .await?;
     if !kept {
         return Err(Refusal::new(
@@ -230,11 +225,10 @@ pub async fn decline(server: &Server, browser: &Browser, running: &Running) -> R
     let (id, event) = server.event(event);
     server
         .store
-        .write(move |tx| {
-            let (digest, id, event) = (digest.clone(), id.clone(), event.clone());
+        .write((digest, id, event), move |tx, (digest, id, event)| {
             Box::pin(async move {
-                if tx.claim_request(&digest, now).await? {
-                    tx.record(&id, &event, now).await?;
+                if tx.claim_request(digest, now).await? {
+                    tx.record(id, event, now).await?;
                 }
                 Ok(())
             })

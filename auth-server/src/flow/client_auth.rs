@@ -151,9 +151,8 @@ async fn verify(server: &Server, id: &str, source: &KeySource, assertion: &str) 
     let seen = fingerprint(&format!("{id} {jti}"));
     let fresh = server
         .store
-        .write(move |tx| {
-            let seen = seen.clone();
-            Box::pin(async move { tx.note_seen("assertion", &seen, expires_at + LEEWAY).await })
+        .write(seen, move |tx, seen| {
+            Box::pin(async move { tx.note_seen("assertion", seen, expires_at + LEEWAY).await })
         })
         .await?;
     if fresh {

@@ -64,27 +64,23 @@ pub async fn redeem(
     let job = grant.clone();
     let redeemed = server
         .store
-        .write(move |tx| {
-            let (digest, grant, kept, id, event) = (
-                digest.clone(),
-                job.clone(),
-                kept.clone(),
-                id.clone(),
-                event.clone(),
-            );
-            Box::pin(async move {
-                if tx.redeem_code(&digest, &grant.id, now).await? == Redeemed::Replayed {
-                    return Ok(Redeemed::Replayed);
-                }
-                tx.insert_grant(&grant, now).await?;
-                if let Some((digest, successor)) = &kept {
-                    tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
-                        .await?;
-                }
-                tx.record(&id, &event, now).await?;
-                Ok(Redeemed::Fresh)
-            })
-        })
+        .write(
+            (digest, job, kept, id, event),
+            move |tx, (digest, grant, kept, id, event)| {
+                Box::pin(async move {
+                    if tx.redeem_code(digest, &grant.id, now).await? == Redeemed::Replayed {
+                        return Ok(Redeemed::Replayed);
+                    }
+                    tx.insert_grant(grant, now).await?;
+                    if let Some((digest, successor)) = &kept {
+                        tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
+                            .await?;
+                    }
+                    tx.record(id, event, now).await?;
+                    Ok(Redeemed::Fresh)
+                })
+            },
+        )
         .await?;
     match redeemed {
         Redeemed::Fresh => Ok(response),

@@ -142,12 +142,11 @@ async fn keep(server: &Server, copy: Document, news: Option<&str>) -> Result<()>
     let event = news.map(|news| server.event(Event::done(Kind::Client, news).client(&copy.url)));
     server
         .store
-        .write(move |tx| {
-            let (copy, event) = (copy.clone(), event.clone());
+        .write((copy, event), move |tx, (copy, event)| {
             Box::pin(async move {
-                tx.upsert_document(&copy, MOST).await?;
+                tx.upsert_document(copy, MOST).await?;
                 if let Some((id, event)) = event {
-                    tx.record(&id, &event, now).await?;
+                    tx.record(id, event, now).await?;
                 }
                 Ok(())
             })

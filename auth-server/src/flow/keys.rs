@@ -191,16 +191,15 @@ async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old) -> Result<()>
     ));
     server
         .store
-        .write(move |tx| {
-            let (row, id, event) = (row.clone(), id.clone(), event.clone());
+        .write((row, id, event), move |tx, (row, id, event)| {
             Box::pin(async move {
                 if old == Old::Distrusted {
                     tx.distrust_keys(&row.alg, now).await?;
                 }
-                if tx.insert_key(&row).await? {
+                if tx.insert_key(row).await? {
                     tx.retire_keys_before(&row.alg, row.signs_from, retires_at)
                         .await?;
-                    tx.record(&id, &event, now).await?;
+                    tx.record(id, event, now).await?;
                 }
                 Ok(())
             })

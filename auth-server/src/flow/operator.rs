@@ -53,34 +53,35 @@ impl Operator<'_> {
         let now = self.effects.now();
         let id = identifier("ev_", self.effects.fresh());
         let event = change.event();
-        let made = self.store.write(move |tx| {
-            let (change, id, event) = (change.clone(), id.clone(), event.clone());
-            Box::pin(async move {
-                let made = match &change {
-                    Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
-                    Change::SetPassword(user, hash) => {
-                        tx.set_password(&user.username, hash).await?
+        let made = self
+            .store
+            .write((change, id, event), move |tx, (change, id, event)| {
+                Box::pin(async move {
+                    let made = match &change {
+                        Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
+                        Change::SetPassword(user, hash) => {
+                            tx.set_password(&user.username, hash).await?
+                        }
+                        Change::DisableUser(user) => tx.disable_user(&user.username, now).await?,
+                        Change::EnableUser(user) => tx.enable_user(&user.username).await?,
+                        Change::DeleteUser(user) => tx.delete_user(&user.username).await?,
+                        Change::AddClient(client) => tx.insert_client(client).await?,
+                        Change::ReplaceSecret(id, digest) => {
+                            tx.replace_client_secret(id, digest).await?
+                        }
+                        Change::DeleteClient(id) => tx.delete_client(id).await?,
+                        Change::PutResource(resource) => {
+                            tx.upsert_resource(resource, now).await?;
+                            true
+                        }
+                        Change::DeleteResource(id) => tx.delete_resource(id).await?,
+                    };
+                    if made {
+                        tx.record(id, event, now).await?;
                     }
-                    Change::DisableUser(user) => tx.disable_user(&user.username, now).await?,
-                    Change::EnableUser(user) => tx.enable_user(&user.username).await?,
-                    Change::DeleteUser(user) => tx.delete_user(&user.username).await?,
-                    Change::AddClient(client) => tx.insert_client(client).await?,
-                    Change::ReplaceSecret(id, digest) => {
-                        tx.replace_client_secret(id, digest).await?
-                    }
-                    Change::DeleteClient(id) => tx.delete_client(id).await?,
-                    Change::PutResource(resource) => {
-                        tx.upsert_resource(resource, now).await?;
-                        true
-                    }
-                    Change::DeleteResource(id) => tx.delete_resource(id).await?,
-                };
-                if made {
-                    tx.record(&id, &event, now).await?;
-                }
-                Ok(made)
-            })
-        });
+                    Ok(made)
+                })
+            });
         Ok(made.await?)
     }
 }

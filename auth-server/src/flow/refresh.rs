@@ -59,12 +59,11 @@ pub async fn rotate(
     );
     let rotated = server
         .store
-        .write(move |tx| {
-            let (rotation, id, event) = (rotation.clone(), id.clone(), event.clone());
+        .write((rotation, id, event), move |tx, (rotation, id, event)| {
             Box::pin(async move {
-                let rotated = tx.rotate(&rotation, now).await?;
+                let rotated = tx.rotate(rotation, now).await?;
                 if rotated == Refreshed::Rotated {
-                    tx.record(&id, &event, now).await?;
+                    tx.record(id, event, now).await?;
                 }
                 Ok(rotated)
             })

@@ -77,16 +77,18 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     let written = client.clone();
     let added = server
         .store
-        .write(move |tx| {
-            let (client, event_id, event) = (written.clone(), event_id.clone(), event.clone());
-            Box::pin(async move {
-                let added = tx.register_client(&client, now - HOUR, limits).await?;
-                if added {
-                    tx.record(&event_id, &event, now).await?;
-                }
-                Ok(added)
-            })
-        })
+        .write(
+            (written, event_id, event),
+            move |tx, (client, event_id, event)| {
+                Box::pin(async move {
+                    let added = tx.register_client(client, now - HOUR, limits).await?;
+                    if added {
+                        tx.record(event_id, event, now).await?;
+                    }
+                    Ok(added)
+                })
+            },
+        )
         .await?;
     if added {
         return Ok(answer);
@@ -106,17 +108,18 @@ async fn share(server: &Server, twin: &str, likeness: &str, address: &str) -> Re
     let (id, likeness) = (twin.to_owned(), likeness.to_owned());
     let shared = server
         .store
-        .write(move |tx| {
-            let (id, likeness) = (id.clone(), likeness.clone());
-            let (event_id, event) = (event_id.clone(), event.clone());
-            Box::pin(async move {
-                let shared = tx.share_registration(&id, &likeness, now, recent).await?;
-                if shared == Shared::Now {
-                    tx.record(&event_id, &event, now).await?;
-                }
-                Ok(shared)
-            })
-        })
+        .write(
+            (id, likeness, event_id, event),
+            move |tx, (id, likeness, event_id, event)| {
+                Box::pin(async move {
+                    let shared = tx.share_registration(id, likeness, now, recent).await?;
+                    if shared == Shared::Now {
+                        tx.record(event_id, event, now).await?;
+                    }
+                    Ok(shared)
+                })
+            },
+        )
         .await?;
     Ok(shared != Shared::Gone)
 }
@@ -168,16 +171,18 @@ pub async fn update(
     let written = client.clone();
     let updated = server
         .store
-        .write(move |tx| {
-            let (client, event_id, event) = (written.clone(), event_id.clone(), event.clone());
-            Box::pin(async move {
-                let updated = tx.update_registration(&client).await?;
-                if updated {
-                    tx.record(&event_id, &event, now).await?;
-                }
-                Ok(updated)
-            })
-        })
+        .write(
+            (written, event_id, event),
+            move |tx, (client, event_id, event)| {
+                Box::pin(async move {
+                    let updated = tx.update_registration(client).await?;
+                    if updated {
+                        tx.record(event_id, event, now).await?;
+                    }
+                    Ok(updated)
+                })
+            },
+        )
         .await?;
     if updated {
         Ok(information(server, &client, fresh.as_ref(), &token))
@@ -196,17 +201,18 @@ pub async fn delete(server: &Server, id: &str, token: &str) -> Result<()> {
     let (id, token) = (id.to_owned(), digest(&token));
     let ended = server
         .store
-        .write(move |tx| {
-            let (id, token) = (id.clone(), token.clone());
-            let (event_id, event) = (event_id.clone(), event.clone());
-            Box::pin(async move {
-                let ended = tx.end_registration(&id, &token, now).await?;
-                if ended {
-                    tx.record(&event_id, &event, now).await?;
-                }
-                Ok(ended)
-            })
-        })
+        .write(
+            (id, token, event_id, event),
+            move |tx, (id, token, event_id, event)| {
+                Box::pin(async move {
+                    let ended = tx.end_registration(id, token, now).await?;
+                    if ended {
+                        tx.record(event_id, event, now).await?;
+                    }
+                    Ok(ended)
+                })
+            },
+        )
         .await?;
     if ended {
         Ok(())

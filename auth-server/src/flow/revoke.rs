@@ -38,11 +38,10 @@ pub async fn revoke(server: &Server, client: &Client, token: &str) -> Result<()>
     let jti = jti.to_owned();
     server
         .store
-        .write(move |tx| {
-            let (jti, id, event) = (jti.clone(), id.clone(), event.clone());
+        .write((jti, id, event), move |tx, (jti, id, event)| {
             Box::pin(async move {
-                tx.note_seen("revoked", &jti, exp).await?;
-                tx.record(&id, &event, now).await
+                tx.note_seen("revoked", jti, exp).await?;
+                tx.record(id, event, now).await
             })
         })
         .await?;
@@ -71,11 +70,10 @@ async fn family(server: &Server, grant_id: &str, event: Event) -> Result<()> {
     let (id, event) = server.event(event);
     server
         .store
-        .write(move |tx| {
-            let (grant_id, id, event) = (grant_id.clone(), id.clone(), event.clone());
+        .write((grant_id, id, event), move |tx, (grant_id, id, event)| {
             Box::pin(async move {
-                tx.revoke_grant(&grant_id, now).await?;
-                tx.record(&id, &event, now).await
+                tx.revoke_grant(grant_id, now).await?;
+                tx.record(id, event, now).await
             })
         })
         .await?;

@@ -88,9 +88,8 @@ async fn living(server: &Server, cookie: &Secret) -> Result<Option<(Session, Use
         let digest = session.digest.clone();
         server
             .store
-            .write(move |tx| {
-                let digest = digest.clone();
-                Box::pin(async move { tx.touch_session(&digest, now).await })
+            .write(digest, move |tx, digest| {
+                Box::pin(async move { tx.touch_session(digest, now).await })
             })
             .await?;
     }

@@ -53,9 +53,8 @@ pub async fn with_password(
         let now = server.now();
         server
             .store
-            .write(move |tx| {
-                let (id, event) = (id.clone(), event.clone());
-                Box::pin(async move { tx.record(&id, &event, now).await })
+            .write((id, event), move |tx, (id, event)| {
+                Box::pin(async move { tx.record(id, event, now).await })
             })
             .await?;
         return Ok(Attempt::Wrong);
@@ -96,28 +95,23 @@ async fn start_session(
     );
     server
         .store
-        .write(move |tx| {
-            let (new, old, request, limits, id, event) = (
-                new.clone(),
-                old.clone(),
-                request.clone(),
-                limits.clone(),
-                id.clone(),
-                event.clone(),
-            );
-            Box::pin(async move {
-                if let Some(old) = &old {
-                    tx.delete_session(old).await?;
-                }
-                tx.insert_session(&new).await?;
-                if let Some(request) = &request {
-                    tx.sign_in_request(request, &new.digest).await?;
-                }
-                tx.clear_attempts(&limits.account).await?;
-                tx.forgive_attempt(&limits.address).await?;
-                tx.record(&id, &event, now).await
-            })
-        })
+        .write(
+            (new, old, request, limits, id, event),
+            move |tx, (new, old, request, limits, id, event)| {
+                Box::pin(async move {
+                    if let Some(old) = &old {
+                        tx.delete_session(old).await?;
+                    }
+                    tx.insert_session(new).await?;
+                    if let Some(request) = &request {
+                        tx.sign_in_request(request, &new.digest).await?;
+                    }
+                    tx.clear_attempts(&limits.account).await?;
+                    tx.forgive_attempt(&limits.address).await?;
+                    tx.record(id, event, now).await
+                })
+            },
+        )
         .await?;
     Ok(Attempt::SignedIn {
         cookie,
@@ -146,8 +140,7 @@ impl Limits {
         let keys = self.clone();
         let (account, address) = server
             .store
-            .write(move |tx| {
-                let keys = keys.clone();
+            .write(keys, move |tx, keys| {
                 Box::pin(async move {
                     let account = tx.count_attempt(&keys.account, limits.window, now).await?;
                     let address = tx.count_attempt(&keys.address, limits.window, now).await?;
@@ -189,11 +182,10 @@ pub async fn out(server: &Server, browser: &Browser) -> Result<()> {
     );
     server
         .store
-        .write(move |tx| {
-            let (digest, id, event) = (digest.clone(), id.clone(), event.clone());
+        .write((digest, id, event), move |tx, (digest, id, event)| {
             Box::pin(async move {
-                tx.delete_session(&digest).await?;
-                tx.record(&id, &event, now).await
+                tx.delete_session(digest).await?;
+                tx.record(id, event, now).await
             })
         })
         .await?;

@@ -160,13 +160,12 @@ async fn static_users(server: &Server) -> anyhow::Result<()> {
     let names: Vec<String> = users.iter().map(|user| user.username.clone()).collect();
     server
         .store
-        .write(move |tx| {
-            let (users, names) = (users.clone(), names.clone());
+        .write((users, names), move |tx, (users, names)| {
             Box::pin(async move {
-                for user in &users {
+                for user in users {
                     tx.upsert_static_user(user, now).await?;
                 }
-                tx.disable_static_users_except(&names, now).await
+                tx.disable_static_users_except(names, now).await
             })
         })
         .await?;

@@ -205,20 +205,24 @@ impl Store {
         })
     }
 
-    /// Runs `work` in one transaction and answers after its commit. `work` may run several times, each time in a
-    /// new transaction; a decision against a change is an `Ok` value.
-    pub async fn write<R, F>(&self, mut work: F) -> Result<R, Error>
+    /// Runs `work` on `data` in one transaction and answers after its commit. `work` may run several times, each time
+    /// in a new transaction; a decision against a change is an `Ok` value.
+    pub async fn write<D, R, F>(&self, data: D, work: F) -> Result<R, Error>
     where
+        D: Send + Sync + 'static,
         R: Send + 'static,
-        F: for<'t> FnMut(&'t mut Tx) -> BoxFuture<'t, Result<R, sqlx::Error>> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx, &'t D) -> BoxFuture<'t, Result<R, sqlx::Error>>
+            + Send
+            + Sync
+            + 'static,
     {
         match &self.backend {
-            Backend::Sqlite { writer, .. } => writer.run(work).await,
+            Backend::Sqlite { writer, .. } => writer.run(data, work).await,
             Backend::Postgres(pool) => {
                 let mut attempt = 1;
                 loop {
                     let mut tx = Tx::Postgres(pool.begin().await?);
-                    let result = match work(&mut tx).await {
+                    let result = match work(&mut tx, &data).await {
                         Ok(result) => tx.commit().await.map(|()| result),
                         Err(error) => Err(error),
                     };

@@ -1,6 +1,6 @@
 //! Forgetting: expired rows go in small batches, so that no request waits behind a large delete.
 
-use super::{Error, Store, Tx, write};
+use super::{Error, Store, write};
 
 /// Rows of one batch.
 const BATCH: i64 = 500;
@@ -70,11 +70,9 @@ impl Store {
         let mut swept = Swept::default();
         for (statement, kept) in STATEMENTS.into_iter().chain([(UNUSED, unused_client)]) {
             let rows = self
-                .write(move |tx: &mut Tx| {
-                    Box::pin(async move {
+                .write((), move |tx, ()| Box::pin(async move {
                         write!(tx, c => sqlx::query(statement).bind(now - kept).bind(BATCH).execute(c).await.map(|done| done.rows_affected()))
-                    })
-                })
+                    }))
                 .await?;
             swept.rows += rows;
             swept.more |= rows == BATCH.unsigned_abs();

@@ -27,20 +27,22 @@ trait Job: Send {
     fn answer(self: Box<Self>, outcome: Result<(), sqlx::Error>);
 }
 
-struct Work<R, F> {
+struct Work<D, R, F> {
+    data: D,
     attempt: F,
     result: Option<R>,
     answer: oneshot::Sender<Result<R, sqlx::Error>>,
 }
 
-impl<R, F> Job for Work<R, F>
+impl<D, R, F> Job for Work<D, R, F>
 where
+    D: Send + Sync,
     R: Send,
-    F: for<'t> FnMut(&'t mut Tx) -> BoxFuture<'t, Result<R, sqlx::Error>> + Send,
+    F: for<'t> Fn(&'t mut Tx, &'t D) -> BoxFuture<'t, Result<R, sqlx::Error>> + Send + Sync,
 {
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), sqlx::Error>> {
         Box::pin(async move {
-            self.result = Some((self.attempt)(tx).await?);
+            self.result = Some((self.attempt)(tx, &self.data).await?);
             Ok(())
         })
     }
@@ -62,10 +64,14 @@ impl Writer {
         }
     }
 
-    pub(super) async fn run<R, F>(&self, work: F) -> Result<R, Error>
+    pub(super) async fn run<D, R, F>(&self, data: D, work: F) -> Result<R, Error>
     where
+        D: Send + Sync + 'static,
         R: Send + 'static,
-        F: for<'t> FnMut(&'t mut Tx) -> BoxFuture<'t, Result<R, sqlx::Error>> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx, &'t D) -> BoxFuture<'t, Result<R, sqlx::Error>>
+            + Send
+            + Sync
+            + 'static,
     {
         let (answer, result) = oneshot::channel();
         let queue = self
@@ -76,6 +82,7 @@ impl Writer {
             .ok_or(Error::Closed)?;
         queue
             .try_send(Box::new(Work {
+                data,
                 attempt: work,
                 result: None,
                 answer,

@@ -517,7 +517,7 @@ async fn the_number_of_kept_documents_is_bounded() {
     for app in TestApp::everywhere().await {
         let store = &app.server.store;
         let keep = |url: &'static str, body: &'static str| {
-            store.write(move |tx| {
+            store.write((), move |tx, ()| {
                 Box::pin(async move {
                     let document = Document {
                         url: url.into(),

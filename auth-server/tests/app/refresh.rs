@@ -173,7 +173,9 @@ async fn a_disabled_users_tokens_die() {
         let token = first(&client).await;
         app.server
             .store
-            .write(|tx| Box::pin(async { tx.disable_user("alice", 1).await }))
+            .write((), |tx, ()| {
+                Box::pin(async { tx.disable_user("alice", 1).await })
+            })
             .await
             .unwrap();
         assert_eq!(

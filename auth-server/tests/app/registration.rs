@@ -562,10 +562,9 @@ async fn a_registration_that_ended_is_not_shared() {
             second["client_id"].as_str().unwrap().to_owned(),
             app.server.now(),
         );
-        let shared = app.server.store.write(move |tx| {
-            let id = id.clone();
+        let shared = app.server.store.write(id, move |tx, id| {
             Box::pin(async move {
-                tx.share_registration(&id, "another likeness", now, now)
+                tx.share_registration(id, "another likeness", now, now)
                     .await
             })
         });

@@ -9,7 +9,9 @@ async fn a_wrong_password_an_unknown_user_and_a_disabled_one_get_the_same_page()
     let app = TestApp::start().await;
     app.server
         .store
-        .write(|tx| Box::pin(async { tx.disable_user("bob", 1).await }))
+        .write((), |tx, ()| {
+            Box::pin(async { tx.disable_user("bob", 1).await })
+        })
         .await
         .unwrap();
     let mut pages = Vec::new();

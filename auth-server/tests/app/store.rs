@@ -35,17 +35,15 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
         };
         app.server
             .store
-            .write(move |tx| {
-                let known = known.clone();
-                Box::pin(async move { tx.insert_user(&known, "operator", START).await })
+            .write(known, move |tx, known| {
+                Box::pin(async move { tx.insert_user(known, "operator", START).await })
             })
             .await
             .unwrap();
         let jobs = (0..90).map(|n| {
             let grant = grant(n);
-            app.server.store.write(move |tx| {
-                let grant = grant.clone();
-                Box::pin(async move { tx.insert_grant(&grant, START).await })
+            app.server.store.write(grant, move |tx, grant| {
+                Box::pin(async move { tx.insert_grant(grant, START).await })
             })
         });
         let results = futures_util::future::join_all(jobs).await;
@@ -70,9 +68,9 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
 async fn an_identifier_is_seen_once_by_parallel_writers() {
     for app in TestApp::everywhere().await {
         let jobs = (0..50).map(|_| {
-            app.server
-                .store
-                .write(|tx| Box::pin(async { tx.note_seen("assertion", "j", START + 60).await }))
+            app.server.store.write((), |tx, ()| {
+                Box::pin(async { tx.note_seen("assertion", "j", START + 60).await })
+            })
         });
         let fresh = futures_util::future::join_all(jobs)
             .await
@@ -153,7 +151,9 @@ async fn a_second_server_on_the_same_file_is_refused_but_a_command_is_not() {
     );
     let command = Store::open(location, Access::Command).await.unwrap();
     let disabled = command
-        .write(|tx| Box::pin(async { tx.disable_user("bob", START).await }))
+        .write((), |tx, ()| {
+            Box::pin(async { tx.disable_user("bob", START).await })
+        })
         .await
         .unwrap();
     assert!(disabled);

@@ -422,7 +422,9 @@ async fn a_code_of_a_user_who_was_disabled_or_deleted_gives_nothing() {
         let (first, second) = (client.code("").await, client.code("").await);
         let store = &app.server.store;
         store
-            .write(|tx| Box::pin(async { tx.disable_user("alice", 1).await }))
+            .write((), |tx, ()| {
+                Box::pin(async { tx.disable_user("alice", 1).await })
+            })
             .await
             .unwrap();
         assert_eq!(
@@ -430,7 +432,9 @@ async fn a_code_of_a_user_who_was_disabled_or_deleted_gives_nothing() {
             (400, "invalid_grant".to_owned())
         );
         store
-            .write(|tx| Box::pin(async { tx.delete_user("alice").await }))
+            .write((), |tx, ()| {
+                Box::pin(async { tx.delete_user("alice").await })
+            })
             .await
             .unwrap();
         assert_eq!(
