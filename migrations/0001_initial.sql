@@ -53,23 +53,26 @@ CREATE INDEX sessions_expiry ON sessions (expires_at);
 CREATE TABLE requests (
     digest         TEXT   NOT NULL PRIMARY KEY,
     browser_digest TEXT   NOT NULL,
+    network        TEXT   NOT NULL,
     params         TEXT   NOT NULL,
     session_digest TEXT,
     expires_at     BIGINT NOT NULL,
     used_at        BIGINT
 );
 CREATE INDEX requests_expiry ON requests (expires_at);
+CREATE INDEX requests_network ON requests (network, expires_at);
 
 CREATE TABLE consents (
     id          TEXT   NOT NULL PRIMARY KEY,
     user_id     TEXT   NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     client_id   TEXT   NOT NULL,
     resources   TEXT   NOT NULL,
+    redirect    TEXT   NOT NULL,
     scope       TEXT   NOT NULL,
     fingerprint TEXT   NOT NULL,
     created_at  BIGINT NOT NULL,
     updated_at  BIGINT NOT NULL,
-    UNIQUE (user_id, client_id, resources)
+    UNIQUE (user_id, client_id, resources, redirect)
 );
 CREATE INDEX consents_client ON consents (client_id);
 
@@ -93,6 +96,7 @@ CREATE INDEX grants_expiry ON grants (expires_at);
 
 CREATE TABLE codes (
     digest       TEXT   NOT NULL PRIMARY KEY,
+    consent_id   TEXT   NOT NULL,
     grant_facts  TEXT   NOT NULL,
     redirect_uri TEXT   NOT NULL,
     challenge    TEXT,

@@ -2,13 +2,14 @@
 //! winning: defaults, the TOML file, environment variables (`AUTH_SERVER_STORE__URL` is `store.url`).
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use crate::protocol::client::Client;
 use crate::protocol::issuer::Issuer;
+use crate::protocol::network::Block;
 use crate::protocol::resource::Resource;
 use crate::store::Location;
 
@@ -36,7 +37,7 @@ pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
+    pub trusted_proxies: Vec<Block>,
     /// Where the data lives.
     pub store: Location,
     /// File of the master key.
@@ -49,6 +50,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Limits of sign-in.
     pub sign_in: SignIn,
+    /// Seconds for which events are kept.
+    pub audit_keep: i64,
     /// How clients become known.
     pub registration: Registration,
     /// Limits and exceptions of outbound requests.
@@ -233,6 +236,7 @@ impl Config {
                     .idle
                     .between("sessions.idle", 60, 315_360_000)?,
             },
+            audit_keep: raw.audit.keep.between("audit.keep", 86_400, 315_360_000)?,
             sign_in: SignIn {
                 attempts_per_account: positive(
                     "sign_in.attempts_per_account",
@@ -342,10 +346,25 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_a_valid_configuration() {
+    fn the_example_is_a_valid_configuration_with_and_without_its_lists() {
         let config = read(EXAMPLE).unwrap();
         assert_eq!(config.issuer.as_str(), "https://auth.example.com");
+        assert!(
+            config.resources.is_empty() && config.clients.is_empty() && config.users.is_empty()
+        );
+        let (settings, lists) = EXAMPLE.split_once("# What follows").unwrap();
+        let lists: Vec<_> = lists
+            .lines()
+            .skip(1)
+            .filter(|line| !line.starts_with("# --"))
+            .collect();
+        let lists: Vec<_> = lists
+            .iter()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .collect();
+        let config = read(&format!("{settings}{}", lists.join("\n"))).unwrap();
         assert_eq!(config.resources[0].default_scope().to_string(), "docs.read");
+        assert!(config.clients.contains_key("reports") && config.users[0].username == "alice");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The configuration as it is written: names and defaults of every setting.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::protocol::network::Block;
 use crate::protocol::resource::ResourceScope;
 
 /// A commented configuration with every setting; `auth-server config --example` prints it.
@@ -49,12 +50,13 @@ pub(super) struct Raw {
     pub(super) issuer: Option<String>,
     pub(super) name: String,
     pub(super) listen: SocketAddr,
-    pub(super) trusted_proxies: Vec<IpAddr>,
+    pub(super) trusted_proxies: Vec<Block>,
     pub(super) store: RawStore,
     pub(super) keys: RawKeys,
     pub(super) tokens: RawTokens,
     pub(super) sessions: RawSessions,
     pub(super) sign_in: RawSignIn,
+    pub(super) audit: RawAudit,
     pub(super) registration: RawRegistration,
     pub(super) outbound: RawOutbound,
     pub(super) resources: Vec<RawResource>,
@@ -74,6 +76,7 @@ impl Default for Raw {
             tokens: RawTokens::default(),
             sessions: RawSessions::default(),
             sign_in: RawSignIn::default(),
+            audit: RawAudit::default(),
             registration: RawRegistration::default(),
             outbound: RawOutbound::default(),
             resources: vec![],
@@ -148,6 +151,20 @@ impl Default for RawSessions {
         RawSessions {
             lifetime: Span(7 * 86_400),
             idle: Span(86_400),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAudit {
+    pub(super) keep: Span,
+}
+
+impl Default for RawAudit {
+    fn default() -> RawAudit {
+        RawAudit {
+            keep: Span(365 * 86_400),
         }
     }
 }

@@ -27,7 +27,7 @@ pub async fn redeem(
         return Err(invalid_grant("the code is unknown").into());
     };
     oxide::code(&row, &client.id, request, client.needs_pkce())?;
-    let grant = row.grant;
+    let grant = row.grant.clone();
     if row.used_at.is_some() {
         return Err(revoke::replayed(server, client, &grant, "code")
             .await?
@@ -41,8 +41,12 @@ pub async fn redeem(
         return Err(invalid_grant("the user was disabled").into());
     }
     let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
-    let resources = resource::narrow(&server.resources(), &grant.resources, &requested)?;
-    let mut response = issue::for_user(server, client, &grant, &grant.scope, &resources, now)?;
+    let registered = server.resources();
+    let resources = resource::narrow(&registered, &grant.resources, &requested)?;
+    let scope = grant
+        .scope
+        .intersect(&resource::known_scope(&registered, &resources));
+    let mut response = issue::for_user(server, client, &grant, &scope, &resources, now)?;
 
     let refresh = grant
         .refreshes(client.may(GrantType::RefreshToken))
@@ -61,29 +65,31 @@ pub async fn redeem(
             .by(&grant.subject)
             .client(&client.id),
     );
-    let job = grant.clone();
     let redeemed = server
         .store
         .write(
-            (digest, job, kept, id, event),
-            move |tx, (digest, grant, kept, id, event)| {
+            (digest, row, kept, id, event),
+            move |tx, (digest, row, kept, id, event)| {
                 Box::pin(async move {
-                    if tx.redeem_code(digest, &grant.id, now).await? == Redeemed::Replayed {
-                        return Ok(Redeemed::Replayed);
+                    let redeemed = tx.redeem_code(digest, row, now).await?;
+                    if redeemed != Redeemed::Fresh {
+                        return Ok(redeemed);
                     }
+                    let grant = &row.grant;
                     tx.insert_grant(grant, now).await?;
                     if let Some((digest, successor)) = &kept {
                         tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
                             .await?;
                     }
                     tx.record(id, event, now).await?;
-                    Ok(Redeemed::Fresh)
+                    Ok(redeemed)
                 })
             },
         )
         .await?;
     match redeemed {
         Redeemed::Fresh => Ok(response),
+        Redeemed::Withdrawn => Err(invalid_grant("the user withdrew the consent").into()),
         Redeemed::Replayed => Err(revoke::replayed(server, client, &grant, "code")
             .await?
             .into()),

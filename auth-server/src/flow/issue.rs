@@ -14,13 +14,45 @@ pub const ACCESS_TOKEN: &str = "at+jwt";
 /// Header `typ` of ID tokens.
 pub const ID_TOKEN: &str = "JWT";
 
-/// Tokens for a user's grant, narrowed to `scope` and `resources`.
+/// The first tokens of a user's grant, narrowed to `scope` and `resources`.
 pub fn for_user(
     server: &Server,
     client: &Client,
     grant: &Grant,
     scope: &Scope,
     resources: &[String],
+    now: i64,
+) -> Result<TokenResponse> {
+    tokens(
+        server,
+        client,
+        grant,
+        scope,
+        resources,
+        grant.nonce.as_deref(),
+        now,
+    )
+}
+
+/// Further tokens of a grant: as [`for_user`], but without the nonce of the first request (OIDC Core §12.2).
+pub fn again(
+    server: &Server,
+    client: &Client,
+    grant: &Grant,
+    scope: &Scope,
+    resources: &[String],
+    now: i64,
+) -> Result<TokenResponse> {
+    tokens(server, client, grant, scope, resources, None, now)
+}
+
+fn tokens(
+    server: &Server,
+    client: &Client,
+    grant: &Grant,
+    scope: &Scope,
+    resources: &[String],
+    nonce: Option<&str>,
     now: i64,
 ) -> Result<TokenResponse> {
     let mut response = access_token(
@@ -33,20 +65,10 @@ pub fn for_user(
         now,
     )?;
     if scope.has("openid") {
-        let claims = claims::id_token(
-            server.config.issuer.as_str(),
-            grant,
-            &response.access_token,
-            grant.nonce.as_deref(),
-            now,
-            server.config.tokens.id,
-        );
-        response.id_token = Some(
-            server
-                .keys
-                .signer(client.id_token_alg(), now)?
-                .sign(ID_TOKEN, &claims)?,
-        );
+        let (issuer, lifetime) = (server.config.issuer.as_str(), server.config.tokens.id);
+        let claims = claims::id_token(issuer, grant, &response.access_token, nonce, now, lifetime);
+        let signer = server.keys.signer(client.id_token_alg(), now)?;
+        response.id_token = Some(signer.sign(ID_TOKEN, &claims)?);
     }
     Ok(response)
 }

@@ -193,6 +193,7 @@ async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old) -> Result<()>
         .store
         .write((row, id, event), move |tx, (row, id, event)| {
             Box::pin(async move {
+                tx.lock_keys().await?;
                 if old == Old::Distrusted {
                     tx.distrust_keys(&row.alg, now).await?;
                 }

@@ -1,6 +1,7 @@
 //! What happens: one file per use case. Each flow reads top to bottom as load, decide (pure), write, event, commit.
 
 pub mod account;
+pub mod answer;
 pub mod authorize;
 pub mod client_auth;
 pub mod client_credentials;
@@ -150,18 +151,9 @@ impl Inner {
         }
     }
 
-    /// An event with its fresh row id; it is logged here and written by the caller's transaction.
+    /// An event with its fresh row id, for the transaction of the change.
     #[must_use]
     pub fn event(&self, event: Event) -> (String, Event) {
-        tracing::info!(
-            target: "audit",
-            kind = event.kind.as_str(),
-            outcome = ?event.outcome,
-            subject = event.subject.as_deref(),
-            client_id = event.client_id.as_deref(),
-            address = event.address.as_deref(),
-            detail = %event.detail,
-        );
         (self.fresh_id("ev_"), event)
     }
 }

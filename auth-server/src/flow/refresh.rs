@@ -37,8 +37,10 @@ pub async fn rotate(
         }
     }
     let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
-    let resources = resource::narrow(&server.resources(), &grant.resources, &requested)?;
-    let mut response = issue::for_user(server, client, grant, &scope, &resources, now)?;
+    let registered = server.resources();
+    let resources = resource::narrow(&registered, &grant.resources, &requested)?;
+    let scope = scope.intersect(&resource::known_scope(&registered, &resources));
+    let mut response = issue::again(server, client, grant, &scope, &resources, now)?;
 
     let successor = request.token.successor(&server.derivation);
     let rotation = Rotation {

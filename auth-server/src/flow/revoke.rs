@@ -72,8 +72,10 @@ async fn family(server: &Server, grant_id: &str, event: Event) -> Result<()> {
         .store
         .write((grant_id, id, event), move |tx, (grant_id, id, event)| {
             Box::pin(async move {
-                tx.revoke_grant(grant_id, now).await?;
-                tx.record(id, event, now).await
+                if tx.revoke_grant(grant_id, now).await? {
+                    tx.record(id, event, now).await?;
+                }
+                Ok(())
             })
         })
         .await?;

@@ -6,6 +6,7 @@ use super::{Result, Server};
 use crate::config::normal_username;
 use crate::credential::password;
 use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::network;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::secret::{Kind, Secret, fingerprint};
 use crate::store::{Session, User};
@@ -130,7 +131,7 @@ impl Limits {
     fn of(username: &str, address: &str) -> Limits {
         Limits {
             account: fingerprint(&format!("account {username}")),
-            address: fingerprint(&format!("address {address}")),
+            address: fingerprint(&format!("network {}", network::group(address))),
         }
     }
 
@@ -142,8 +143,12 @@ impl Limits {
             .store
             .write(keys, move |tx, keys| {
                 Box::pin(async move {
-                    let account = tx.count_attempt(&keys.account, limits.window, now).await?;
                     let address = tx.count_attempt(&keys.address, limits.window, now).await?;
+                    // Past its own limit, an address does not use up those of accounts.
+                    if address.0 > limits.attempts_per_address {
+                        return Ok(((0, now), address));
+                    }
+                    let account = tx.count_attempt(&keys.account, limits.window, now).await?;
                     Ok((account, address))
                 })
             })

@@ -10,7 +10,9 @@ use super::{Result, Server, keys};
 /// How soon a change made elsewhere is seen here.
 const REFRESH: Duration = Duration::from_secs(2);
 /// Refreshes between two sweeps.
-const SWEEP_EVERY: u32 = 30;
+const SWEEP_EVERY: u32 = 15;
+/// Batches of one sweep: more rows than can come in between two sweeps.
+const MOST_BATCHES: u32 = 1000;
 
 /// Reads what other nodes and commands may have changed.
 pub async fn refresh(server: &Server) -> Result<()> {
@@ -42,13 +44,10 @@ async fn tick(server: &Server, sweep: bool) -> Result<()> {
     refresh(server).await?;
     keys::rotate_when_due(server).await?;
     if sweep {
-        // A full batch means that there is more; the bound keeps one round short.
-        for _ in 0..20 {
-            let swept = server
-                .store
-                .sweep(server.config.registration.unused, server.now())
-                .await?;
-            if !swept.more {
+        // A full batch means that there is more; the bound lets a rotation come between.
+        for _ in 0..MOST_BATCHES {
+            let (unused, audit) = (server.config.registration.unused, server.config.audit_keep);
+            if !server.store.sweep(unused, audit, server.now()).await?.more {
                 break;
             }
         }

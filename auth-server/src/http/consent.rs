@@ -6,7 +6,8 @@ use axum::response::Response;
 use super::error::Error;
 use super::extract::{Posted, Query, Visitor};
 use super::{pages, render};
-use crate::flow::authorize::{self, Next, Running};
+use crate::flow::answer::{self, Next};
+use crate::flow::authorize::{self, Running};
 use crate::flow::session::Browser;
 use crate::flow::{Server, consent};
 use crate::protocol::authorize::Step;
@@ -29,7 +30,7 @@ pub(crate) async fn show(
         }
         Step::SignIn { .. } => Next::SignIn(running.reference.reveal().to_owned()),
         Step::Issue => {
-            authorize::answer(
+            answer::with_code(
                 &server,
                 &browser,
                 &running.client,
@@ -53,7 +54,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, Error> {
     let running = running(&server, &browser, &form).await?;
     let next = match form.get("decision") {
-        Some("allow") => consent::allow(&server, &browser, &running).await?,
+        Some("allow") => consent::allow(&server, &browser, &running, form.get("shown")).await?,
         Some("deny") => consent::deny(&server, &browser, &running).await?,
         Some("switch") => Next::SignIn(running.reference.reveal().to_owned()),
         _ => return Err(invalid_request("decision must be allow, deny or switch").into()),
@@ -78,7 +79,10 @@ async fn form(
     let shown = missing.minus(&Scope::parse("offline_access"));
     let view = pages::Consent {
         layout: render::layout(server),
-        hidden: render::hidden(server, browser, Some(running)),
+        hidden: pages::Hidden {
+            shown: Some(running.shown()),
+            ..render::hidden(server, browser, Some(running))
+        },
         user: render::visitor(browser).unwrap_or_default(),
         app: render::app(server, &running.client).await,
         wants: render::wants(&registered, &request.resources, &shown),
@@ -90,11 +94,12 @@ async fn form(
             &earlier.minus(&Scope::parse("offline_access")),
         ),
         redirect_host: request.redirect.host(),
-        loopback: running
-            .client
-            .redirects
-            .iter()
-            .all(RegisteredUri::is_native),
+        loopback: request.redirect.is_native()
+            || running
+                .client
+                .redirects
+                .iter()
+                .all(RegisteredUri::is_native),
         stays_connected: running.client.may(GrantType::RefreshToken)
             || request.scope.has("offline_access"),
     };

@@ -9,7 +9,7 @@
 //! | [`Posted`] | a form of ours came from this browser: its CSRF token is right |
 //! | [`Bearer`] | a bearer token was sent in the header, or in the form |
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -24,6 +24,7 @@ use crate::flow::client_auth::{self, Presented};
 use crate::flow::session::{self, Browser};
 use crate::flow::{self, Server};
 use crate::protocol::client::Client;
+use crate::protocol::network;
 use crate::protocol::params::Params;
 use crate::protocol::refusal::{Code, Refusal, invalid_client, invalid_request};
 use crate::protocol::token::TokenRequest;
@@ -279,31 +280,22 @@ impl FromRequest<Server> for Bearer {
     }
 }
 
-/// The caller's address: the peer, or what a trusted proxy says of it.
+/// The caller's address, as [`network::caller`].
 pub(crate) fn address(parts: &Parts, server: &Server) -> String {
-    let peer = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0.ip().to_canonical());
-    let trusted = &server.config.trusted_proxies;
-    let Some(peer) = peer else {
+    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
         return "unknown".into();
     };
-    if !trusted.contains(&peer) {
-        return peer.to_string();
-    }
-    let hops: Vec<IpAddr> = parts
+    let forwarded: Vec<&str> = parts
         .headers
         .get_all("x-forwarded-for")
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|hop| hop.trim().parse().ok())
+        // A header that is no text still stands for a hop that cannot be read.
+        .flat_map(|value| value.to_str().unwrap_or("unreadable").split(','))
         .collect();
-    // From the right: the first hop that is not ours is the one that our proxies saw.
-    hops.into_iter()
-        .rev()
-        .find(|hop| !trusted.contains(hop))
-        .unwrap_or(peer)
-        .to_string()
+    network::caller(
+        peer.ip(),
+        forwarded.into_iter(),
+        &server.config.trusted_proxies,
+    )
+    .to_string()
 }

@@ -103,7 +103,14 @@ pub(crate) async fn pages(State(server): State<Server>, request: Request, next: 
         .map(|id| id.0.clone());
     let response = next.run(request).await;
     let mut response = match response.extensions().get::<Refused>() {
-        Some(Refused(refusal)) => error_page(&server, refusal, id).unwrap_or(response),
+        Some(Refused(refusal)) => {
+            let mut page = error_page(&server, refusal, id).unwrap_or_default();
+            for cookie in response.headers().get_all(header::SET_COOKIE) {
+                page.headers_mut()
+                    .append(header::SET_COOKIE, cookie.clone());
+            }
+            page
+        }
         None => response,
     };
     let headers = response.headers_mut();

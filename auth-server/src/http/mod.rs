@@ -15,6 +15,7 @@ mod sign_in;
 mod token;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -108,7 +109,10 @@ pub fn router(server: &Server) -> Router {
     layers::around(rooted.merge(well_known), server).with_state(server.clone())
 }
 
-/// Serves until `stop` is cancelled, then lets running requests finish and closes the store.
+/// How long requests that are under way may take once the server is asked to stop.
+const LAST_REQUESTS: Duration = Duration::from_secs(20);
+
+/// Serves until `stop` is cancelled, then lets running requests finish, for a while, and closes the store.
 pub async fn serve(
     server: Server,
     listener: TcpListener,
@@ -116,9 +120,16 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let background = tokio::spawn(tick::run(server.clone(), stop.clone()));
     let service = router(&server).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await?;
+    let serving =
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let impatience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_REQUESTS).await;
+    };
+    tokio::select! {
+        result = serving => result?,
+        () = impatience => tracing::warn!("connections were still open when the time to stop was over"),
+    }
     background.await?;
     server.store.close().await;
     Ok(())

@@ -63,6 +63,8 @@ pub(crate) struct Hidden {
     pub csrf: String,
     /// Field `request`: the opaque id of the request being answered; left out when there is none.
     pub request: Option<String>,
+    /// What the consent page showed.
+    pub shown: Option<String>,
 }
 
 /// Who stands behind a client's name.
@@ -223,7 +225,7 @@ pub(crate) struct Connected {
     pub since: String,
 }
 
-/// Says what went wrong, first to people and then to developers. It links nowhere.
+/// Says what went wrong, first to people and then to developers.
 #[derive(Debug, Default, Page)]
 #[template(path = "error.html")]
 pub(crate) struct ErrorPage {
@@ -240,6 +242,15 @@ pub(crate) struct ErrorPage {
     pub setting: Option<String>,
     /// What to quote to support: the request id.
     pub reference: Option<String>,
+    pub leave: Option<Leave>,
+}
+
+/// A link that leaves this server: for which app, to which host, to which URI.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leave {
+    pub app: String,
+    pub host: String,
+    pub uri: String,
 }
 
 impl ErrorPage {
@@ -406,6 +417,7 @@ mod tests {
         Hidden {
             csrf: "c5rf".into(),
             request: Some("rq1".into()),
+            shown: None,
         }
     }
 

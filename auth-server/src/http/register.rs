@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::extract::{self, Bearer};
 use crate::flow::{self, Server};
-use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register;
 
 const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
@@ -29,7 +29,7 @@ pub(crate) async fn create(
 /// `GET /register/{client_id}` (RFC 7592 §2.1)
 pub(crate) async fn read(
     State(server): State<Server>,
-    Path(id): Path<String>,
+    ClientId(id): ClientId,
     Bearer(token): Bearer,
 ) -> Result<Response, Error> {
     let answer = flow::register::read(&server, &id, &token).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn read(
 /// `PUT /register/{client_id}` (RFC 7592 §2.2)
 pub(crate) async fn update(
     State(server): State<Server>,
-    Path(id): Path<String>,
+    ClientId(id): ClientId,
     Update { token, object }: Update,
 ) -> Result<Response, Error> {
     let answer = flow::register::update(&server, &id, &token, object).await?;
@@ -49,11 +49,29 @@ pub(crate) async fn update(
 /// `DELETE /register/{client_id}` (RFC 7592 §2.3)
 pub(crate) async fn delete(
     State(server): State<Server>,
-    Path(id): Path<String>,
+    ClientId(id): ClientId,
     Bearer(token): Bearer,
 ) -> Result<Response, Error> {
     flow::register::delete(&server, &id, &token).await?;
     Ok((StatusCode::NO_CONTENT, NO_STORE).into_response())
+}
+
+/// The client id in the path. NUL stands in no id, and PostgreSQL does not compare it.
+pub(crate) struct ClientId(String);
+
+impl FromRequestParts<Server> for ClientId {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<ClientId, Error> {
+        let malformed = || invalid_request("the path holds no client id");
+        let Path(id) = Path::<String>::from_request_parts(parts, server)
+            .await
+            .map_err(|_| malformed())?;
+        if id.contains('\0') {
+            return Err(malformed().into());
+        }
+        Ok(ClientId(id))
+    }
 }
 
 /// The caller's address, as [`extract::address`] knows it.

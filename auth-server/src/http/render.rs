@@ -8,11 +8,13 @@ use super::cookies;
 use super::error::Error;
 use super::pages::{self, Page};
 use crate::flow::Server;
-use crate::flow::authorize::{Next, Running};
+use crate::flow::answer::Next;
+use crate::flow::authorize::Running;
 use crate::flow::logos;
 use crate::flow::session::Browser;
 use crate::protocol::client::{Client, Origin};
-use crate::protocol::redirect::Delivery;
+use crate::protocol::redirect::{self as protocol, Delivery};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::resource::Resource;
 use crate::protocol::scope::Scope;
 
@@ -38,8 +40,10 @@ pub(crate) fn page(
 /// The headers of a page: nothing is loaded but our style sheet, and nobody frames us.
 pub(crate) fn policy(form_action: &str, nonce: Option<&str>) -> HeaderMap {
     let script = nonce.map_or_else(String::new, |nonce| format!("script-src 'nonce-{nonce}'; "));
+    // What comes from a client stands last.
     let text = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self' data:; {script}form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; {script}base-uri 'none'; frame-ancestors 'none'; \
+         form-action {form_action}"
     );
     let mut headers = HeaderMap::new();
     if let Ok(value) = HeaderValue::from_str(&text) {
@@ -70,9 +74,43 @@ pub(crate) fn go(server: &Server, browser: &Browser, next: Next) -> Result<Respo
             Redirect::to(&format!("{base}/consent?request={reference}")).into_response()
         }
         Next::Deliver(delivery) => deliver(server, delivery)?,
+        Next::Explain {
+            refusal,
+            client,
+            redirect,
+        } => explain(server, &refusal, client, &redirect)?,
     };
     cookies::remember_browser(server, browser, response.headers_mut());
     Ok(response)
+}
+
+/// The error page with a link to the client, which tells it the same.
+fn explain(
+    server: &Server,
+    refusal: &Refusal,
+    client: String,
+    redirect: &protocol::Redirect,
+) -> Result<Response, Error> {
+    let issuer = server.config.issuer.as_str();
+    let leave = match redirect.refuse(refusal, issuer) {
+        Delivery::Location(uri) => Some(pages::Leave {
+            app: client,
+            host: redirect.host(),
+            uri,
+        }),
+        // A form would need a page of its own; the person goes back by hand.
+        Delivery::FormPost { .. } => None,
+    };
+    let view = pages::ErrorPage {
+        description: Some(refusal.description.to_string()),
+        setting: refusal.setting.map(str::to_owned),
+        leave,
+        ..pages::ErrorPage::new(layout(server), refusal.code.as_str())
+    };
+    let html = view
+        .render()
+        .map_err(|e| anyhow::anyhow!("a page cannot be rendered: {e}"))?;
+    Ok((StatusCode::BAD_REQUEST, policy("'none'", None), Html(html)).into_response())
 }
 
 fn deliver(server: &Server, delivery: Delivery) -> Result<Response, Error> {
@@ -119,6 +157,7 @@ pub(crate) fn hidden(
     pages::Hidden {
         csrf: browser.csrf(server),
         request: running.map(|running| running.reference.reveal().to_owned()),
+        shown: None,
     }
 }
 
@@ -186,31 +225,37 @@ pub(crate) fn resource(registered: &[Resource], ids: &[String]) -> Option<pages:
     }
 }
 
-/// Each scope in words.
+/// Each scope in words; one that stands for something at several resources is named for each of them.
 pub(crate) fn scopes(registered: &[Resource], ids: &[String], scope: &Scope) -> Vec<pages::Scope> {
-    let of_resources = || {
-        registered
-            .iter()
-            .filter(|resource| ids.contains(&resource.id))
-            .flat_map(|resource| &resource.scopes)
-    };
-    scope
+    let asked: Vec<&Resource> = registered
         .iter()
-        .map(
-            |name| match of_resources().find(|known| known.name == name) {
-                Some(known) => pages::Scope {
+        .filter(|resource| ids.contains(&resource.id))
+        .collect();
+    let mut words = Vec::new();
+    for name in scope.iter() {
+        let before = words.len();
+        for resource in &asked {
+            for known in resource.scopes.iter().filter(|known| known.name == name) {
+                let mut title = capitalized(&known.description);
+                if asked.len() > 1 {
+                    title = format!("{title} ({})", resource.name);
+                }
+                words.push(pages::Scope {
                     name: name.to_owned(),
-                    title: capitalized(&known.description),
+                    title,
                     detail: known.detail.clone(),
-                },
-                None => pages::Scope {
-                    name: name.to_owned(),
-                    title: openid_words(name).to_owned(),
-                    detail: None,
-                },
-            },
-        )
-        .collect()
+                });
+            }
+        }
+        if words.len() == before {
+            words.push(pages::Scope {
+                name: name.to_owned(),
+                title: openid_words(name).to_owned(),
+                detail: None,
+            });
+        }
+    }
+    words
 }
 
 /// The first thing that a client wants, to complete "… wants to".

@@ -2,12 +2,13 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 
 use super::error::Error;
 use super::extract::{Posted, Query, Visitor};
 use super::{cookies, pages, render};
-use crate::flow::authorize::{self, Next, Running};
+use crate::flow::answer::{self, Next};
+use crate::flow::authorize::{self, Running};
 use crate::flow::session::Browser;
 use crate::flow::sign_in::{self, Attempt};
 use crate::flow::{self, Server};
@@ -39,7 +40,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, Error> {
     let running = running(&server, &browser, &sent).await?;
     if let (Some("cancel"), Some(running)) = (sent.get("action"), &running) {
-        let next = authorize::decline(&server, &browser, running).await?;
+        let next = answer::decline(&server, &browser, running).await?;
         return render::go(&server, &browser, next);
     }
     let username = sent.get("username").unwrap_or_default().to_owned();
@@ -70,7 +71,9 @@ pub(crate) async fn submit(
                 signed_in: Some(*signed_in),
                 ..browser
             };
-            let mut response = proceed(&server, &browser, running.as_ref()).await?;
+            // The session has begun whatever comes next, so its cookie is set on an error page too.
+            let next = proceed(&server, &browser, running.as_ref()).await;
+            let mut response = next.unwrap_or_else(IntoResponse::into_response);
             cookies::start_session(&server, &cookie, response.headers_mut());
             Ok(response)
         }
@@ -109,7 +112,7 @@ async fn proceed(
     let running = authorize::resume(server, browser, reference).await?;
     let next = match running.step {
         Step::Issue => {
-            authorize::answer(
+            answer::with_code(
                 server,
                 browser,
                 &running.client,
@@ -121,7 +124,7 @@ async fn proceed(
         }
         Step::SignIn { .. } => Next::SignIn(reference.to_owned()),
         Step::Consent { .. } => Next::Consent(reference.to_owned()),
-        Step::Refuse(_) => authorize::decline(server, browser, &running).await?,
+        Step::Refuse(_) => answer::decline(server, browser, &running).await?,
     };
     render::go(server, browser, next)
 }

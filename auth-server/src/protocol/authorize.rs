@@ -147,7 +147,7 @@ fn accept_rest(
         ));
     }
     let resources = resources(params, client, registered)?;
-    let scope = scope(params.get("scope"), &resources)?;
+    let scope = scope(params.get("scope"), client, &resources)?;
     let scope = oxide::authorization(client, redirect, &scope, challenge.as_ref())?;
     Ok(Request {
         redirect: redirect.clone(),
@@ -183,19 +183,33 @@ fn resources<'a>(
     })
 }
 
-/// Known tokens of the request, or the defaults of its resources (rule A-29).
-fn scope(requested: Option<&str>, resources: &[&Resource]) -> Result<Scope, Refusal> {
+/// Known tokens of the request, or the defaults of its resources (rule A-29). The operator's word on a client's scope
+/// is a limit; a client's own is not, since assistants ask for more in a step-up than they registered.
+fn scope(
+    requested: Option<&str>,
+    client: &Client,
+    resources: &[&Resource],
+) -> Result<Scope, Refusal> {
     let known = resources
         .iter()
         .fold(OPENID.into_iter().collect::<Scope>(), |known, resource| {
             known.union(&resource.scope())
         });
+    let limit = client
+        .metadata
+        .scope
+        .as_deref()
+        .filter(|_| client.origin.is_operators());
+    let known = limit.map_or_else(
+        || known.clone(),
+        |limit| known.intersect(&Scope::parse(limit)),
+    );
     let scope = Scope::parse(requested.unwrap_or_default()).intersect(&known);
     if !scope.is_empty() {
         return Ok(scope);
     }
     let default = resources.iter().fold(Scope::default(), |scope, resource| {
-        scope.union(&resource.default_scope())
+        scope.union(&resource.default_scope().intersect(&known))
     });
     if default.is_empty() {
         return Err(Refusal::new(
@@ -239,6 +253,17 @@ pub struct SignedIn {
     pub for_this_request: bool,
 }
 
+/// Whom the client expects (`id_token_hint`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Nobody in particular.
+    None,
+    /// This subject.
+    Subject(String),
+    /// The hint is no ID token of ours for this client: nobody can be told to be the one.
+    Unknown,
+}
+
 /// What has to happen before a code may be issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -261,12 +286,12 @@ pub enum Step {
 }
 
 /// The reasons to prompt, in order. `consented` is the scope that this user allowed this client for these
-/// resources; `hinted` is the subject of a valid `id_token_hint`.
+/// resources and this redirect.
 #[must_use]
 pub fn next_step(
     request: &Request,
     session: Option<&SignedIn>,
-    hinted: Option<&str>,
+    hint: &Hint,
     consented: Option<&Scope>,
     now: i64,
 ) -> Step {
@@ -283,8 +308,9 @@ pub fn next_step(
     let too_old = request
         .max_age
         .is_some_and(|age| now - session.auth_time > age);
-    let another = hinted.is_some_and(|subject| subject != session.subject);
-    if !session.for_this_request && (asked_again || too_old) || another {
+    let another = matches!(hint, Hint::Subject(subject) if *subject != session.subject);
+    let unknown = *hint == Hint::Unknown;
+    if !session.for_this_request && (asked_again || too_old || unknown) || another {
         return if silent {
             Step::Refuse(Code::LoginRequired)
         } else {
@@ -479,12 +505,18 @@ mod tests {
         let read = Scope::parse("docs.read");
         let step = |query: &str,
                     session: Option<SignedIn>,
-                    hinted: Option<&str>,
+                    hint: Option<&str>,
                     consented: Option<&Scope>| {
             next_step(
                 &request(&format!("{CHALLENGE}&{query}")).unwrap(),
                 session.as_ref(),
-                hinted,
+                &hint.map_or(Hint::None, |subject| {
+                    if subject == "?" {
+                        Hint::Unknown
+                    } else {
+                        Hint::Subject(subject.into())
+                    }
+                }),
                 consented,
                 200,
             )
@@ -548,7 +580,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            next_step(&native, old().as_ref(), None, Some(&read), 200),
+            next_step(&native, old().as_ref(), &Hint::None, Some(&read), 200),
             consent("docs.read", "")
         );
     }

@@ -41,6 +41,8 @@ impl Grant {
 /// A code that was issued and not yet forgotten.
 #[derive(Clone, Debug)]
 pub struct CodeRow {
+    /// The remembered consent that it came from; without it the code is worth nothing.
+    pub consent_id: String,
     /// What it stands for.
     pub grant: Grant,
     /// The redirect URI of the authorization request.

@@ -24,6 +24,7 @@ pub mod grant;
 pub mod issuer;
 pub mod jwt;
 pub mod metadata;
+pub mod network;
 pub mod oxide;
 pub mod params;
 pub mod pkce;

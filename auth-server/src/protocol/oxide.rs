@@ -143,6 +143,11 @@ pub fn code(
             "redirect_uri differs from the one of the authorization request",
         ));
     }
+    if row.challenge.is_none() && request.redirect_uri.is_none() {
+        return Err(invalid_grant(
+            "redirect_uri is missing; without PKCE it must be repeated (RFC 6749 4.1.3)",
+        ));
+    }
     if row.challenge.is_none() && request.verifier.is_some() {
         return Err(invalid_grant(
             "code_verifier was sent but the authorization request had no code_challenge (RFC 9700 4.8.2)",
@@ -396,6 +401,7 @@ mod tests {
 
     fn row(challenge: Option<&str>) -> CodeRow {
         CodeRow {
+            consent_id: "co".into(),
             grant: grant(),
             redirect_uri: "https://c.example/cb".into(),
             challenge: challenge.map(str::to_owned),
@@ -444,7 +450,15 @@ mod tests {
 
     #[test]
     fn a_code_without_challenge_needs_a_client_without_pkce_and_no_verifier() {
-        assert!(code(&row(None), "c", &request(None, None), false).is_ok());
+        assert!(
+            code(
+                &row(None),
+                "c",
+                &request(None, Some("https://c.example/cb")),
+                false
+            )
+            .is_ok()
+        );
         assert!(code(&row(None), "c", &request(None, None), true).is_err());
         assert!(code(&row(None), "c", &request(Some(VERIFIER), None), false).is_err());
         assert!(code(&row(Some(CHALLENGE)), "c", &request(None, None), false).is_err());

@@ -9,8 +9,17 @@ const REPEATABLE: [&str; 2] = ["resource", "audience"];
 const MOST: usize = 64;
 
 /// Request parameters in the order in which they came, without empty values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, String)>);
+
+impl std::fmt::Debug for Params {
+    /// The names alone: values may be secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
 
 impl Params {
     /// Reads `application/x-www-form-urlencoded` text: a query string or a form body.
@@ -51,6 +60,13 @@ impl Params {
             return Err(invalid_request(format!(
                 "a request has at most {MOST} parameters"
             )));
+        }
+        // No parameter of any profile has a use for it, and PostgreSQL does not store it.
+        if pairs
+            .iter()
+            .any(|(name, value)| name.contains('\0') || value.contains('\0'))
+        {
+            return Err(invalid_request("a parameter has a NUL character"));
         }
         Ok(Params(pairs))
     }
@@ -106,6 +122,13 @@ impl Params {
         } else {
             resources
         }
+    }
+
+    /// Only the parameters with these names.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> Params {
+        let known = |(name, _): &&(String, String)| names.contains(&name.as_str());
+        Params(self.0.iter().filter(known).cloned().collect())
     }
 
     /// The parameters as a query string.
@@ -167,6 +190,12 @@ mod tests {
         assert_eq!(params.get("n"), Some("3"));
         assert!(Params::from_json(br#"{"a":{}}"#).is_err());
         assert!(Params::from_json(b"[]").is_err());
+    }
+
+    #[test]
+    fn a_nul_character_is_refused() {
+        assert!(Params::from_form(b"client_id=a%00b").is_err());
+        assert!(Params::from_json(br#"{"client_id":"a\u0000"}"#).is_err());
     }
 
     #[test]

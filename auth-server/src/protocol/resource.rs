@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::refusal::{Code, Refusal};
-use super::scope::Scope;
+use super::scope::{OPENID, Scope};
 
 /// One permission of a resource, in words for the consent page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,29 +149,46 @@ pub fn find<'a>(
     Ok(found)
 }
 
-/// Narrows granted resources to the requested ones (RFC 8707 §2.2); none requested keeps all.
+/// Narrows granted resources to the requested ones (RFC 8707 §2.2); none requested keeps all that are still registered.
 pub fn narrow(
     registered: &[Resource],
     granted: &[String],
     requested: &[&str],
 ) -> Result<Vec<String>, Refusal> {
-    if requested.is_empty() {
-        return Ok(granted.to_vec());
-    }
     let found = find(registered, requested)?;
-    match found
+    if let Some(foreign) = found
         .iter()
         .find(|resource| !granted.contains(&resource.id))
     {
-        Some(resource) => Err(Refusal::new(
-            Code::InvalidTarget,
-            format!("resource {} was not part of the authorization", resource.id),
-        )),
-        None => Ok(found
+        let why = format!("resource {} was not part of the authorization", foreign.id);
+        return Err(Refusal::new(Code::InvalidTarget, why));
+    }
+    if !found.is_empty() {
+        return Ok(found
             .into_iter()
             .map(|resource| resource.id.clone())
-            .collect()),
+            .collect());
     }
+    let is_registered = |id: &&String| registered.iter().any(|resource| resource.id == **id);
+    let kept: Vec<String> = granted.iter().filter(is_registered).cloned().collect();
+    if kept.is_empty() && !granted.is_empty() {
+        return Err(Refusal::new(
+            Code::InvalidTarget,
+            "the resource of this authorization is not registered any more",
+        ));
+    }
+    Ok(kept)
+}
+
+/// The scopes that mean something for these resources: their own, and those of OpenID Connect.
+#[must_use]
+pub fn known_scope(registered: &[Resource], ids: &[String]) -> Scope {
+    registered
+        .iter()
+        .filter(|resource| ids.contains(&resource.id))
+        .fold(OPENID.into_iter().collect(), |known: Scope, resource| {
+            known.union(&resource.scope())
+        })
 }
 
 #[cfg(test)]
@@ -231,6 +248,8 @@ mod tests {
             narrow(&[docs()], &granted, &["https://docs.example/"]).unwrap(),
             granted
         );
+        let removed = narrow(&[], &granted, &[]).unwrap_err();
+        assert_eq!(removed.code, Code::InvalidTarget);
         assert_eq!(
             narrow(&[docs()], &[], &["https://docs.example"])
                 .unwrap_err()

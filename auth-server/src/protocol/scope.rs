@@ -12,15 +12,21 @@ pub const OPENID: [&str; 6] = [
     "offline_access",
 ];
 
+/// Most tokens of one set: a bound for the work of comparing sets.
+pub const MOST: usize = 200;
+
 /// A set of scope tokens in the order in which they were first named.
 #[derive(Clone, Debug, Default)]
 pub struct Scope(Vec<String>);
 
 impl Scope {
-    /// Reads a space-separated list; tokens with characters outside RFC 6749 §3.3 are dropped, as unknown ones are.
+    /// Reads a space-separated list of at most [`MOST`] tokens; more of them and tokens with characters outside RFC 6749 §3.3 are dropped, as unknown ones are.
     #[must_use]
     pub fn parse(text: &str) -> Scope {
-        text.split(' ').filter(|token| is_token(token)).collect()
+        text.split(' ')
+            .filter(|token| is_token(token))
+            .take(MOST)
+            .collect()
     }
 
     /// True when `token` is in the set.

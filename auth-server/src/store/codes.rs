@@ -10,10 +10,13 @@ pub enum Redeemed {
     Fresh,
     /// Another request was first: the family is revoked.
     Replayed,
+    /// The user withdrew the consent meanwhile.
+    Withdrawn,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    consent_id: String,
     grant_facts: String,
     redirect_uri: String,
     challenge: Option<String>,
@@ -24,11 +27,12 @@ struct Row {
 impl Store {
     /// The code behind a digest.
     pub async fn code(&self, digest: &str) -> Result<Option<CodeRow>, Error> {
-        const SQL: &str = "SELECT grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
+        const SQL: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
         let row: Option<Row> =
             read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?);
         row.map(|row| {
             Ok(CodeRow {
+                consent_id: row.consent_id,
                 grant: from_json("code", &row.grant_facts)?,
                 redirect_uri: row.redirect_uri,
                 challenge: row.challenge,
@@ -43,9 +47,9 @@ impl Store {
 impl Tx {
     /// Keeps a new code.
     pub async fn insert_code(&mut self, digest: &str, row: &CodeRow) -> Result<(), sqlx::Error> {
-        const SQL: &str = "INSERT INTO codes (digest, grant_facts, redirect_uri, challenge, expires_at) VALUES ($1, $2, $3, $4, $5)";
+        const SQL: &str = "INSERT INTO codes (digest, consent_id, grant_facts, redirect_uri, challenge, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
         write!(self, c => sqlx::query(SQL)
-            .bind(digest).bind(to_json(&row.grant)).bind(&row.redirect_uri).bind(row.challenge.as_deref()).bind(row.expires_at)
+            .bind(digest).bind(&row.consent_id).bind(to_json(&row.grant)).bind(&row.redirect_uri).bind(row.challenge.as_deref()).bind(row.expires_at)
             .execute(c).await.map(|_| ()))
     }
 
@@ -53,17 +57,22 @@ impl Tx {
     pub async fn redeem_code(
         &mut self,
         digest: &str,
-        grant_id: &str,
+        row: &CodeRow,
         now: i64,
     ) -> Result<Redeemed, sqlx::Error> {
         const CLAIM: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
         let claimed = write!(self, c => sqlx::query(CLAIM).bind(digest).bind(now).execute(c).await?.rows_affected())
             == 1;
-        if claimed {
-            return Ok(Redeemed::Fresh);
+        if !claimed {
+            self.revoke_grant(&row.grant.id, now).await?;
+            return Ok(Redeemed::Replayed);
         }
-        self.revoke_grant(grant_id, now).await?;
-        Ok(Redeemed::Replayed)
+        let stands = self.hold_consent(&row.consent_id).await?;
+        Ok(if stands {
+            Redeemed::Fresh
+        } else {
+            Redeemed::Withdrawn
+        })
     }
 
     /// Keeps the grant that a redeemed code stood for.
@@ -76,9 +85,9 @@ impl Tx {
             .execute(c).await.map(|_| ()))
     }
 
-    /// Revokes a grant with everything that came from it.
-    pub async fn revoke_grant(&mut self, id: &str, now: i64) -> Result<(), sqlx::Error> {
+    /// Revokes a grant with everything that came from it; false when it was revoked before or never kept.
+    pub async fn revoke_grant(&mut self, id: &str, now: i64) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-        write!(self, c => sqlx::query(SQL).bind(id).bind(now).execute(c).await.map(|_| ()))
+        write!(self, c => sqlx::query(SQL).bind(id).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))
     }
 }

@@ -1,4 +1,5 @@
-//! What a user allowed a client, remembered per user, exact client id and set of resources.
+//! What a user allowed a client, remembered per user, exact client id, set of resources, and place where the answer goes:
+//! the page named that place, so another one of the same client is another question.
 
 use super::{Error, Store, Tx, from_json, read, resource_key, write};
 use crate::protocol::scope::Scope;
@@ -14,6 +15,8 @@ pub struct Consent {
     pub client_id: String,
     /// For which resources.
     pub resources: Vec<String>,
+    /// Where the answer goes: the redirect URI without a loopback port.
+    pub redirect: String,
     /// Everything that is allowed now.
     pub scope: Scope,
     /// [`crate::protocol::client::Client::fingerprint`] at that time.
@@ -62,18 +65,31 @@ impl TryFrom<Row> for ConsentRow {
 }
 
 impl Store {
-    /// What the user allowed the client for exactly these resources.
+    /// What the user allowed the client for exactly these resources and this redirect.
     pub async fn consent(
         &self,
         user_id: &str,
         client_id: &str,
         resources: &[String],
+        redirect: &str,
     ) -> Result<Option<ConsentRow>, Error> {
         const SQL: &str = "SELECT id, client_id, resources, scope, fingerprint, created_at FROM consents \
-                           WHERE user_id = $1 AND client_id = $2 AND resources = $3";
+                           WHERE user_id = $1 AND client_id = $2 AND resources = $3 AND redirect = $4";
         let row: Option<Row> = read!(self, pool => sqlx::query_as(SQL)
-            .bind(user_id).bind(client_id).bind(resource_key(resources)).fetch_optional(pool).await?);
+            .bind(user_id).bind(client_id).bind(resource_key(resources)).bind(redirect).fetch_optional(pool).await?);
         row.map(ConsentRow::try_from).transpose()
+    }
+
+    /// True when the user allowed the client anything that goes to this redirect.
+    pub async fn knows(
+        &self,
+        user_id: &str,
+        client_id: &str,
+        redirect: &str,
+    ) -> Result<bool, Error> {
+        const SQL: &str = "SELECT id FROM consents WHERE user_id = $1 AND client_id = $2 AND redirect = $3 LIMIT 1";
+        let row: Option<(String,)> = read!(self, pool => sqlx::query_as(SQL).bind(user_id).bind(client_id).bind(redirect).fetch_optional(pool).await?);
+        Ok(row.is_some())
     }
 
     /// At most `limit` consents of a user, newest first.
@@ -86,30 +102,43 @@ impl Store {
 }
 
 impl Tx {
-    /// Remembers a consent in the place of an earlier one.
-    pub async fn upsert_consent(&mut self, consent: &Consent, now: i64) -> Result<(), sqlx::Error> {
-        const SQL: &str = "INSERT INTO consents (id, user_id, client_id, resources, scope, fingerprint, created_at, updated_at) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $7) \
-                           ON CONFLICT (user_id, client_id, resources) \
-                           DO UPDATE SET scope = excluded.scope, fingerprint = excluded.fingerprint, updated_at = excluded.updated_at";
-        write!(self, c => sqlx::query(SQL)
-            .bind(&consent.id).bind(&consent.user_id).bind(&consent.client_id).bind(resource_key(&consent.resources))
+    /// Remembers a consent in the place of an earlier one; returns its id.
+    pub async fn upsert_consent(
+        &mut self,
+        consent: &Consent,
+        now: i64,
+    ) -> Result<String, sqlx::Error> {
+        const SQL: &str = "INSERT INTO consents (id, user_id, client_id, resources, redirect, scope, fingerprint, created_at, updated_at) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) \
+                           ON CONFLICT (user_id, client_id, resources, redirect) \
+                           DO UPDATE SET scope = excluded.scope, fingerprint = excluded.fingerprint, updated_at = excluded.updated_at \
+                           RETURNING id";
+        let (id,): (String,) = write!(self, c => sqlx::query_as(SQL)
+            .bind(&consent.id).bind(&consent.user_id).bind(&consent.client_id).bind(resource_key(&consent.resources)).bind(&consent.redirect)
             .bind(consent.scope.to_string()).bind(&consent.fingerprint).bind(now)
-            .execute(c).await.map(|_| ()))
+            .fetch_one(c).await)?;
+        Ok(id)
     }
 
-    /// Forgets a consent of this user and revokes what the client got; returns the client, or `None`.
+    /// Makes sure that a consent still stands, and that nobody withdraws it before this transaction ends.
+    pub async fn hold_consent(&mut self, id: &str) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE consents SET updated_at = updated_at WHERE id = $1";
+        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Forgets everything that this user allowed the client of a consent, and revokes what the client got; returns the
+    /// client, or `None`. A code that is still out dies with its consent.
     pub async fn disconnect(
         &mut self,
         user_id: &str,
         consent_id: &str,
         now: i64,
     ) -> Result<Option<String>, sqlx::Error> {
-        const FORGET: &str =
-            "DELETE FROM consents WHERE id = $1 AND user_id = $2 RETURNING client_id";
+        const FORGET: &str = "DELETE FROM consents WHERE user_id = $1 AND client_id = \
+                              (SELECT client_id FROM consents WHERE id = $2 AND user_id = $1) RETURNING client_id";
         const REVOKE: &str = "UPDATE grants SET revoked_at = $3 WHERE user_id = $1 AND client_id = $2 AND revoked_at IS NULL";
-        let client: Option<(String,)> = write!(self, c => sqlx::query_as(FORGET).bind(consent_id).bind(user_id).fetch_optional(c).await?);
-        let Some((client_id,)) = client else {
+        let forgotten: Vec<(String,)> = write!(self, c => sqlx::query_as(FORGET).bind(user_id).bind(consent_id).fetch_all(c).await?);
+        let Some((client_id,)) = forgotten.into_iter().next() else {
             return Ok(None);
         };
         write!(self, c => sqlx::query(REVOKE).bind(user_id).bind(&client_id).bind(now).execute(c).await.map(|_| ()))?;

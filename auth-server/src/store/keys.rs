@@ -1,6 +1,6 @@
 //! Signing keys, sealed under the master key. They live in the database so that every node sees a rotation at once.
 
-use super::{Error, Store, Tx, read, write};
+use super::{Connection, Error, Store, Tx, read, write};
 
 /// A sealed signing key.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -29,18 +29,22 @@ impl Store {
 }
 
 impl Tx {
+    /// Makes rotations take turns: two transactions of PostgreSQL would not see each other's row. First in a job.
+    pub async fn lock_keys(&mut self) -> Result<(), sqlx::Error> {
+        if let Connection::Postgres(connection) = &mut self.connection {
+            sqlx::query("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE")
+                .execute(&mut **connection)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Adds a key unless a living one of its algorithm signs from the same time or later, or waits to sign; false when
     /// one does. Two nodes that rotate at once, or seconds apart, so agree on one key.
     pub async fn insert_key(&mut self, key: &StoredKey) -> Result<bool, sqlx::Error> {
         const SQL: &str = "INSERT INTO keys (kid, alg, sealed, created_at, signs_from) \
                            SELECT $1, $2, $3, $4, $5 \
                            WHERE NOT EXISTS (SELECT 1 FROM keys WHERE alg = $2 AND retires_at IS NULL AND (signs_from >= $5 OR signs_from > $4))";
-        if let Tx::Postgres(connection) = self {
-            // Two transactions would not see each other's row: they take turns.
-            sqlx::query("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE")
-                .execute(&mut **connection)
-                .await?;
-        }
         write!(self, c => sqlx::query(SQL)
             .bind(&key.kid).bind(&key.alg).bind(&key.sealed).bind(key.created_at).bind(key.signs_from)
             .execute(c).await.map(|done| done.rows_affected() == 1))

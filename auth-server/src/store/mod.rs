@@ -35,6 +35,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Transaction};
 
+use crate::protocol::event::Event;
+
 pub use clients::{Limits, Shared, StoredClient};
 pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};
@@ -64,19 +66,38 @@ pub enum Error {
     Locked(String),
     /// The database refused.
     #[error(transparent)]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
     /// A migration failed.
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Error {
+        match error {
+            sqlx::Error::PoolTimedOut => Error::Busy,
+            error => Error::Sql(error),
+        }
+    }
+}
+
 /// Where the data lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// A file; the embedded default.
     Sqlite(PathBuf),
     /// A PostgreSQL URL.
     Postgres(String),
+}
+
+impl std::fmt::Debug for Location {
+    /// A password may stand in the URL.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Location::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Location::Postgres(_) => f.write_str("Postgres(..)"),
+        }
+    }
 }
 
 /// Who opens the store.
@@ -103,7 +124,13 @@ enum Backend {
 }
 
 /// A running transaction.
-pub enum Tx {
+pub struct Tx {
+    connection: Connection,
+    /// Events of the transaction, logged once it is committed.
+    recorded: Vec<Event>,
+}
+
+enum Connection {
     /// The writer's own connection, between `BEGIN IMMEDIATE` and `COMMIT`.
     Sqlite(Box<SqliteConnection>),
     /// A transaction of the pool.
@@ -123,12 +150,12 @@ macro_rules! read {
 /// Runs one write body on whichever connection the transaction has.
 macro_rules! write {
     ($tx:expr, $connection:ident => $body:expr) => {
-        match $tx {
-            $crate::store::Tx::Sqlite(connection) => {
+        match &mut $tx.connection {
+            $crate::store::Connection::Sqlite(connection) => {
                 let $connection = &mut **connection;
                 $body
             }
-            $crate::store::Tx::Postgres(connection) => {
+            $crate::store::Connection::Postgres(connection) => {
                 let $connection = &mut **connection;
                 $body
             }
@@ -148,6 +175,8 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(
 const READERS: u32 = 4;
 /// PostgreSQL connections of one node.
 const CONNECTIONS: u32 = 32;
+/// How long a request waits for a connection or for another process's lock.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a PostgreSQL transaction is tried when the database asks for it (deadlock, serialization).
 const ATTEMPTS: u32 = 3;
 
@@ -162,7 +191,7 @@ impl Store {
                 PgConnection::connect_with(&options).await?.close().await?;
                 let pool = PgPoolOptions::new()
                     .max_connections(CONNECTIONS)
-                    .acquire_timeout(Duration::from_secs(5))
+                    .acquire_timeout(PATIENCE)
                     .connect_with(options)
                     .await?;
                 migrator().run(&pool).await?;
@@ -186,7 +215,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(PATIENCE)
             .pragma("cache_size", "-65536")
             .pragma("mmap_size", "268435456")
             .pragma("temp_store", "MEMORY")
@@ -195,6 +224,7 @@ impl Store {
         migrator().run(&mut connection).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .acquire_timeout(PATIENCE)
             .connect_lazy_with(options.read_only(true).create_if_missing(false));
         Ok(Store {
             backend: Backend::Sqlite {
@@ -221,7 +251,7 @@ impl Store {
             Backend::Postgres(pool) => {
                 let mut attempt = 1;
                 loop {
-                    let mut tx = Tx::Postgres(pool.begin().await?);
+                    let mut tx = Tx::new(Connection::Postgres(pool.begin().await?));
                     let result = match work(&mut tx, &data).await {
                         Ok(result) => tx.commit().await.map(|()| result),
                         Err(error) => Err(error),
@@ -235,9 +265,14 @@ impl Store {
         }
     }
 
-    /// True when the database answers.
+    /// True when the database answers, for reading and for writing.
     pub async fn is_ready(&self) -> bool {
-        read!(self, pool => sqlx::query("SELECT 1").fetch_one(pool).await.is_ok())
+        let reads = read!(self, pool => sqlx::query("SELECT 1").fetch_one(pool).await.is_ok());
+        reads
+            && self
+                .write((), |_, ()| Box::pin(async { Ok(()) }))
+                .await
+                .is_ok()
     }
 
     /// Ends the writer after its last transaction and closes every connection.
@@ -253,12 +288,22 @@ impl Store {
 }
 
 impl Tx {
-    async fn commit(self) -> Result<(), sqlx::Error> {
-        match self {
-            Tx::Postgres(tx) => tx.commit().await,
-            // The writer task commits its own connection.
-            Tx::Sqlite(_) => Ok(()),
+    fn new(connection: Connection) -> Tx {
+        Tx {
+            connection,
+            recorded: Vec::new(),
         }
+    }
+
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let recorded = std::mem::take(&mut self.recorded);
+        match self.connection {
+            Connection::Postgres(tx) => tx.commit().await?,
+            // The writer task commits its own connection.
+            Connection::Sqlite(_) => {}
+        }
+        audit::log(&recorded);
+        Ok(())
     }
 }
 

@@ -9,6 +9,8 @@ pub struct RequestRow {
     pub digest: String,
     /// Digest of the browser cookie that started it.
     pub browser_digest: String,
+    /// Where it was started from, as [`crate::protocol::network::group`].
+    pub network: String,
     /// The parameters as a query string; they are accepted anew at every step.
     pub params: String,
     /// The session that signed in for this request.
@@ -22,18 +24,26 @@ pub struct RequestRow {
 impl Store {
     /// The request behind a reference, whether or not it can still be answered.
     pub async fn request(&self, digest: &str) -> Result<Option<RequestRow>, Error> {
-        const SQL: &str = "SELECT digest, browser_digest, params, session_digest, expires_at, used_at FROM requests WHERE digest = $1";
+        const SQL: &str = "SELECT digest, browser_digest, network, params, session_digest, expires_at, used_at FROM requests WHERE digest = $1";
         Ok(read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?))
     }
 }
 
 impl Tx {
-    /// Keeps a new request.
-    pub async fn insert_request(&mut self, row: &RequestRow) -> Result<(), sqlx::Error> {
-        const SQL: &str = "INSERT INTO requests (digest, browser_digest, params, session_digest, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    /// Keeps a new request unless `most` of the same network wait already; false then.
+    pub async fn insert_request(
+        &mut self,
+        row: &RequestRow,
+        most: i64,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "INSERT INTO requests (digest, browser_digest, network, params, expires_at) \
+                           SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM requests \
+                           WHERE network = $3 AND expires_at > $6 AND used_at IS NULL) < $7";
         write!(self, c => sqlx::query(SQL)
-            .bind(&row.digest).bind(&row.browser_digest).bind(&row.params).bind(row.session_digest.as_deref()).bind(row.expires_at)
-            .execute(c).await.map(|_| ()))
+            .bind(&row.digest).bind(&row.browser_digest).bind(&row.network).bind(&row.params).bind(row.expires_at)
+            .bind(now).bind(most)
+            .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
     /// Notes the session that signed in for the request.

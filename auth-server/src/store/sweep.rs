@@ -16,7 +16,7 @@ pub struct Swept {
 
 /// Each statement removes at most `$2` rows that ended before `$1`. A grant outlives its end by the life of its last
 /// access token, a code by an hour so that a late replay is still recognised.
-const STATEMENTS: [(&str, i64); 9] = [
+const STATEMENTS: [(&str, i64); 10] = [
     (
         "DELETE FROM requests WHERE digest IN (SELECT digest FROM requests WHERE expires_at < $1 LIMIT $2)",
         0,
@@ -48,6 +48,10 @@ const STATEMENTS: [(&str, i64); 9] = [
          AND NOT EXISTS (SELECT 1 FROM consents WHERE consents.client_id = documents.url) LIMIT $2)",
         7 * 86_400,
     ),
+    (
+        "DELETE FROM keys WHERE kid IN (SELECT kid FROM keys WHERE retires_at < $1 LIMIT $2)",
+        30 * 86_400,
+    ),
     // A key is unique only with its purpose, so one purpose after the other.
     (
         "DELETE FROM seen WHERE purpose = 'assertion' AND id IN (SELECT id FROM seen WHERE purpose = 'assertion' AND expires_at < $1 LIMIT $2)",
@@ -64,11 +68,18 @@ const UNUSED: &str = "DELETE FROM clients WHERE id IN (SELECT c.id FROM clients 
                       AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id) \
                       AND NOT EXISTS (SELECT 1 FROM consents s WHERE s.client_id = c.id) LIMIT $2)";
 
+/// Events past their time.
+const AUDIT: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)";
+
 impl Store {
-    /// Removes one batch of each kind; `unused_client` is how long a registration may stay without a grant, in seconds.
-    pub async fn sweep(&self, unused_client: i64, now: i64) -> Result<Swept, Error> {
+    /// Removes one batch of each kind; `unused_client` is how long a registration may stay without a grant, `audit` how
+    /// long events are kept, both in seconds.
+    pub async fn sweep(&self, unused_client: i64, audit: i64, now: i64) -> Result<Swept, Error> {
         let mut swept = Swept::default();
-        for (statement, kept) in STATEMENTS.into_iter().chain([(UNUSED, unused_client)]) {
+        for (statement, kept) in STATEMENTS
+            .into_iter()
+            .chain([(UNUSED, unused_client), (AUDIT, audit)])
+        {
             let rows = self
                 .write((), move |tx, ()| Box::pin(async move {
                         write!(tx, c => sqlx::query(statement).bind(now - kept).bind(BATCH).execute(c).await.map(|done| done.rows_affected()))

@@ -131,19 +131,18 @@ impl Tx {
         Ok(())
     }
 
-    /// Sets a new password; false when there is no such user.
+    /// Sets a new password and ends the sessions; false when there is no such user.
     pub async fn set_password(&mut self, username: &str, hash: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE users SET password_hash = $2 WHERE username = $1";
+        self.end_sessions(username).await?;
         write!(self, c => sqlx::query(SQL).bind(username).bind(hash).execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
     /// Disables a user and ends the sessions; refresh tokens die with the user.
     pub async fn disable_user(&mut self, username: &str, now: i64) -> Result<bool, sqlx::Error> {
-        const SESSIONS: &str =
-            "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE username = $1)";
         const SQL: &str =
             "UPDATE users SET disabled_at = $2 WHERE username = $1 AND disabled_at IS NULL";
-        write!(self, c => sqlx::query(SESSIONS).bind(username).execute(c).await.map(|_| ()))?;
+        self.end_sessions(username).await?;
         write!(self, c => sqlx::query(SQL).bind(username).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
@@ -158,5 +157,11 @@ impl Tx {
     pub async fn delete_user(&mut self, username: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "DELETE FROM users WHERE username = $1";
         write!(self, c => sqlx::query(SQL).bind(username).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    async fn end_sessions(&mut self, username: &str) -> Result<(), sqlx::Error> {
+        const SQL: &str =
+            "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE username = $1)";
+        write!(self, c => sqlx::query(SQL).bind(username).execute(c).await.map(|_| ()))
     }
 }

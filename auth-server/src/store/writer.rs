@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{Error, Tx};
+use super::{Connection, Error, Tx, audit};
 
 /// Jobs that wait; one more is refused with [`Error::Busy`].
 const QUEUE: usize = 1024;
@@ -107,21 +107,33 @@ impl Writer {
 }
 
 async fn serve(connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-    let mut tx = Tx::Sqlite(Box::new(connection));
+    let mut tx = Tx::new(Connection::Sqlite(Box::new(connection)));
     let mut group = Vec::with_capacity(GROUP);
     while jobs.recv_many(&mut group, GROUP).await > 0 {
-        if commit(&mut tx, &mut group).await.is_ok() {
-            for job in group.drain(..) {
-                job.answer(Ok(()));
+        match commit(&mut tx, &mut group).await {
+            Ok(()) => {
+                for job in group.drain(..) {
+                    job.answer(Ok(()));
+                }
             }
-        } else {
-            for mut job in group.drain(..) {
-                let outcome = commit(&mut tx, std::slice::from_mut(&mut job)).await;
-                job.answer(outcome);
+            // Another process holds the database: waiting as long once more for each job would not help.
+            Err(Failed::Begin) => {
+                for job in group.drain(..) {
+                    job.answer(Err(sqlx::Error::PoolTimedOut));
+                }
+            }
+            Err(Failed::Job(_)) => {
+                for mut job in group.drain(..) {
+                    let outcome = commit(&mut tx, std::slice::from_mut(&mut job)).await;
+                    job.answer(outcome.map_err(|failed| match failed {
+                        Failed::Begin => sqlx::Error::PoolTimedOut,
+                        Failed::Job(error) => error,
+                    }));
+                }
             }
         }
     }
-    if let Tx::Sqlite(mut connection) = tx {
+    if let Connection::Sqlite(mut connection) = tx.connection {
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&mut *connection)
             .await
@@ -133,14 +145,28 @@ async fn serve(connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Jo
 }
 
 /// Runs the jobs in one transaction; on any error nothing of them remains.
-async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
-    execute(tx, "BEGIN IMMEDIATE").await?;
+async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    tx.recorded.clear();
+    execute(tx, "BEGIN IMMEDIATE").await.map_err(|error| {
+        tracing::warn!(%error, "no transaction can be opened");
+        Failed::Begin
+    })?;
     let result = run_all(tx, jobs).await;
     if result.is_err() {
         // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
         let _ = execute(tx, "ROLLBACK").await;
+    } else {
+        audit::log(&tx.recorded);
     }
-    result
+    result.map_err(Failed::Job)
+}
+
+/// Why a transaction was not committed.
+enum Failed {
+    /// It could not be opened.
+    Begin,
+    /// A job failed, or the commit.
+    Job(sqlx::Error),
 }
 
 async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
@@ -151,11 +177,11 @@ async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Err
 }
 
 async fn execute(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {
-    match tx {
-        Tx::Sqlite(connection) => sqlx::query(statement)
+    match &mut tx.connection {
+        Connection::Sqlite(connection) => sqlx::query(statement)
             .execute(&mut **connection)
             .await
             .map(|_| ()),
-        Tx::Postgres(_) => Err(sqlx::Error::WorkerCrashed),
+        Connection::Postgres(_) => Err(sqlx::Error::WorkerCrashed),
     }
 }

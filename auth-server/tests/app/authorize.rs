@@ -406,8 +406,11 @@ async fn a_request_is_answered_once_in_its_own_browser_and_in_time() {
 #[tokio::test]
 async fn an_oversized_request_is_not_kept() {
     let app = TestApp::start().await;
-    let long = "x".repeat(17_000);
-    let query = app.client("spa").query(&format!("display={long}"));
+    let long = "x".repeat(9_000);
+    let query = app
+        .client("spa")
+        .query("")
+        .replace("state=s", &format!("state={long}"));
     let answer = app.get(&format!("/authorize?{query}")).await;
     assert_eq!(answer.status, StatusCode::URI_TOO_LONG);
     assert!(answer.text().contains("invalid_request"));

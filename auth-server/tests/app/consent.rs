@@ -32,7 +32,7 @@ async fn consent_names_client_redirect_host_resource_and_scopes_in_words() {
     assert!(
         answer
             .header("content-security-policy")
-            .contains("form-action 'self' https://app.example.com;")
+            .contains("form-action 'self' https://app.example.com")
     );
 }
 

@@ -1,6 +1,7 @@
 //! The server as its clients and users see it: every test drives the router with public HTTP, on a fixed clock.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attacks;
 mod authorize;
 mod cli;
 mod client_auth;

@@ -512,7 +512,11 @@ async fn unused_registrations_are_forgotten_and_a_shared_one_starts_its_term_ane
         app.wait(DAY - 10);
         registered(&app, &metadata("Shared")).await;
         app.wait(20);
-        app.server.store.sweep(DAY, app.server.now()).await.unwrap();
+        app.server
+            .store
+            .sweep(DAY, i64::MAX / 2, app.server.now())
+            .await
+            .unwrap();
         for (client, kept) in [(unused, false), (shared, true), (used, true)] {
             let id = client["client_id"].as_str().unwrap();
             assert_eq!(
@@ -539,10 +543,18 @@ async fn a_short_term_is_started_anew_in_time() {
             first["client_id"]
         );
         app.wait(20);
-        app.server.store.sweep(60, app.server.now()).await.unwrap();
+        app.server
+            .store
+            .sweep(60, i64::MAX / 2, app.server.now())
+            .await
+            .unwrap();
     }
     app.wait(61);
-    app.server.store.sweep(60, app.server.now()).await.unwrap();
+    app.server
+        .store
+        .sweep(60, i64::MAX / 2, app.server.now())
+        .await
+        .unwrap();
     assert_ne!(
         registered(&app, &metadata("App")).await["client_id"],
         first["client_id"]

@@ -1,0 +1,246 @@
+//! The answer to an authorization request: a code, an error that goes back, or an error that the user reads first.
+
+use super::authorize::Running;
+use super::session::Browser;
+use super::{Result, Server};
+use crate::protocol::authorize::Request;
+use crate::protocol::client::Client;
+use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::grant::{CodeRow, Grant};
+use crate::protocol::redirect::{Delivery, Redirect, without_loopback_port};
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::scope::Scope;
+use crate::protocol::secret::{Kind, Secret};
+use crate::store::{Consent, ConsentRow, RequestRow, Session};
+
+/// What the browser does next.
+pub enum Next {
+    /// Goes to the sign-in page with this reference.
+    SignIn(String),
+    /// Goes to the consent page with this reference.
+    Consent(String),
+    /// Goes back to the client.
+    Deliver(Delivery),
+    /// Reads why the request failed, with a link to the client. A redirect on the spot would let anybody who can register
+    /// a client use our name to send people anywhere (RFC 9700 §4.11.2).
+    Explain {
+        /// What was wrong.
+        refusal: Refusal,
+        /// The client, as it calls itself.
+        client: String,
+        /// Where the link leads.
+        redirect: Box<Redirect>,
+    },
+}
+
+/// Gives the client its answer: a code. `row` is the waiting request, `allowed` the scope that the user allowed just now;
+/// without it the remembered consent carries the code.
+pub async fn with_code(
+    server: &Server,
+    browser: &Browser,
+    client: &Client,
+    request: &Request,
+    row: Option<&RequestRow>,
+    allowed: Option<Scope>,
+) -> Result<Next> {
+    let Some((session, _)) = &browser.signed_in else {
+        return Err(Refusal::new(Code::LoginRequired, "no user is signed in").into());
+    };
+    let now = server.now();
+    let remembered = consented(server, &session.user_id, client, request).await?;
+    let consent = match (allowed, &remembered) {
+        (Some(scope), _) => Some(Consent {
+            id: server.fresh_id("co_"),
+            user_id: session.user_id.clone(),
+            client_id: client.id.clone(),
+            resources: request.resources.clone(),
+            redirect: place(&request.redirect),
+            scope: remembered
+                .as_ref()
+                .map_or_else(Scope::default, |row| row.scope.clone())
+                .union(&scope),
+            fingerprint: client.fingerprint(),
+        }),
+        (None, Some(_)) => None,
+        (None, None) => {
+            return Err(Refusal::new(Code::ConsentRequired, "nothing is allowed yet").into());
+        }
+    };
+    let code = Secret::mint(Kind::Code, server.effects.fresh());
+    let digest = code.digest().as_str().to_owned();
+    let facts = CodeRow {
+        consent_id: remembered.map(|row| row.id).unwrap_or_default(),
+        grant: grant(server, client, request, session, now),
+        redirect_uri: request.redirect.uri().to_owned(),
+        challenge: request
+            .challenge
+            .as_ref()
+            .map(|challenge| challenge.as_str().to_owned()),
+        expires_at: now + server.config.tokens.code,
+        used_at: None,
+    };
+    let event = consent.as_ref().map(|consent| {
+        let event = Event::done(EventKind::Consent, format!("allowed {}", consent.scope));
+        server.event(
+            event
+                .by(&session.user_id)
+                .client(&client.id)
+                .from(&browser.address),
+        )
+    });
+    let request_digest = row.map(|row| row.digest.clone());
+    let kept = server
+        .store
+        .write(
+            (digest, facts, consent, event, request_digest),
+            move |tx, (digest, facts, consent, event, request_digest)| {
+                Box::pin(async move {
+                    if let Some(request_digest) = request_digest
+                        && !tx.claim_request(request_digest, now).await?
+                    {
+                        return Ok(false);
+                    }
+                    let mut facts = facts.clone();
+                    if let Some(consent) = consent {
+                        facts.consent_id = tx.upsert_consent(consent, now).await?;
+                    }
+                    if let Some((id, event)) = event {
+                        tx.record(id, event, now).await?;
+                    }
+                    tx.insert_code(digest, &facts).await?;
+                    Ok(true)
+                })
+            },
+        )
+        .await?;
+    if !kept {
+        return Err(answered_before().into());
+    }
+    let issuer = server.config.issuer.as_str();
+    Ok(Next::Deliver(
+        request.redirect.answer(code.reveal(), issuer),
+    ))
+}
+
+fn answered_before() -> Refusal {
+    Refusal::new(
+        Code::RequestExpired,
+        "this authorization request was answered before",
+    )
+}
+
+/// Ends a waiting request without a code.
+pub async fn decline(server: &Server, browser: &Browser, running: &Running) -> Result<Next> {
+    let now = server.now();
+    let digest = running.row.digest.clone();
+    let mut event = Event::refused(EventKind::Consent, "the user declined")
+        .client(&running.client.id)
+        .from(&browser.address);
+    if let Some((session, _)) = &browser.signed_in {
+        event = event.by(&session.user_id);
+    }
+    let (id, event) = server.event(event);
+    let claimed = server
+        .store
+        .write((digest, id, event), move |tx, (digest, id, event)| {
+            Box::pin(async move {
+                let claimed = tx.claim_request(digest, now).await?;
+                if claimed {
+                    tx.record(id, event, now).await?;
+                }
+                Ok(claimed)
+            })
+        })
+        .await?;
+    if !claimed {
+        return Err(answered_before().into());
+    }
+    let refusal = Refusal::new(Code::AccessDenied, "the user declined");
+    Ok(Next::Deliver(
+        running
+            .request
+            .redirect
+            .refuse(&refusal, server.config.issuer.as_str()),
+    ))
+}
+
+/// An error for the client. It goes back on the spot when the operator vouches for the client, when the answer stays on
+/// this device, or when this user knows the client; else the user reads it first.
+pub async fn refuse(
+    server: &Server,
+    browser: &Browser,
+    client: &Client,
+    redirect: &Redirect,
+    refusal: Refusal,
+) -> Result<Next> {
+    let known = match &browser.signed_in {
+        Some((session, _)) => {
+            let store = &server.store;
+            store
+                .knows(&session.user_id, &client.id, &place(redirect))
+                .await?
+        }
+        None => false,
+    };
+    if client.origin.is_operators() || redirect.is_native() || known {
+        let issuer = server.config.issuer.as_str();
+        return Ok(Next::Deliver(redirect.refuse(&refusal, issuer)));
+    }
+    Ok(Next::Explain {
+        refusal,
+        client: client.name().to_owned(),
+        redirect: Box::new(redirect.clone()),
+    })
+}
+
+/// What a consent says about where the answer goes: the redirect URI, whose port counts for nothing on loopback.
+fn place(redirect: &Redirect) -> String {
+    without_loopback_port(redirect.uri())
+}
+
+/// What was consented to earlier, when it was for these resources and this redirect and the client is still the same
+/// (rule A-59).
+pub async fn consented(
+    server: &Server,
+    user_id: &str,
+    client: &Client,
+    request: &Request,
+) -> Result<Option<ConsentRow>> {
+    let place = place(&request.redirect);
+    let row = server
+        .store
+        .consent(user_id, &client.id, &request.resources, &place)
+        .await?;
+    Ok(row.filter(|row| row.fingerprint == client.fingerprint()))
+}
+
+/// Why `prompt=none` cannot be answered with a code.
+#[must_use]
+pub fn silent_refusal(code: Code) -> Refusal {
+    let words = match code {
+        Code::LoginRequired => "the user must sign in, and prompt=none forbids it",
+        _ => "the user must consent, and prompt=none forbids it",
+    };
+    Refusal::new(code, words)
+}
+
+fn grant(
+    server: &Server,
+    client: &Client,
+    request: &Request,
+    session: &Session,
+    now: i64,
+) -> Grant {
+    Grant {
+        id: server.fresh_id("gr_"),
+        subject: session.user_id.clone(),
+        client_id: client.id.clone(),
+        scope: request.scope.clone(),
+        resources: request.resources.clone(),
+        auth_time: session.auth_time,
+        amr: session.amr.clone(),
+        sid: session.sid.clone(),
+        nonce: request.nonce.clone(),
+        expires_at: now + server.config.tokens.refresh,
+    }
+}
