@@ -60,7 +60,10 @@ struct Ready {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
+    // `cargo demo -- --docs DIR` is what fingers type; the alias has brought its own `--` already.
+    let arguments = std::env::args_os().enumerate();
+    let arguments = arguments.filter(|(at, argument)| *at != 1 || argument != "--");
+    match run(Options::parse_from(arguments.map(|(_, argument)| argument))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cargo demo: {error:#}");
@@ -221,6 +224,7 @@ fn announce(ready: &Ready, json: bool) -> Result<()> {
                   then /mcp inside Claude Code
   VS Code         code --add-mcp '{{\"name\":\"cupcakes\",\"type\":\"http\",\"url\":\"{resource}\"}}'
   MCP Inspector   npx @modelcontextprotocol/inspector --transport http --server-url {resource}
+                  (Node 22.19 or newer)
   ChatGPT         needs https from outside: start a tunnel to each of the two ports, then
                   cargo demo --auth-url https://AUTH-TUNNEL --resource-url https://MCP-TUNNEL/mcp
                   and add https://MCP-TUNNEL/mcp under Settings > Apps & Connectors > Create

@@ -348,9 +348,9 @@ mod tests {
     #[test]
     fn the_example_is_a_valid_configuration_with_and_without_its_lists() {
         let config = read(EXAMPLE).unwrap();
-        assert_eq!(config.issuer.as_str(), "https://auth.example.com");
+        assert_eq!(config.issuer.as_str(), "http://localhost:8080");
         assert!(
-            config.resources.is_empty() && config.clients.is_empty() && config.users.is_empty()
+            config.resources.len() == 1 && config.clients.is_empty() && config.users.is_empty()
         );
         let (settings, lists) = EXAMPLE.split_once("# What follows").unwrap();
         let lists: Vec<_> = lists

@@ -214,10 +214,24 @@ fn one_line(error: &toml::de::Error) -> String {
     message.trim().replace('\n', " ")
 }
 
+/// What people write by habit, and what they mean here.
+const HABITS: [(&str, &str); 5] = [
+    ("url", "id"),
+    ("uri", "id"),
+    ("client_secret", "secret_file"),
+    ("secret", "secret_file"),
+    ("password", "password_file"),
+];
+
 /// "… is not a setting", with the known name that was probably meant.
 pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let meant = HABITS
+        .iter()
+        .find(|(habit, name)| *habit == written && known.contains(name));
     let near = |name: &str| strsim::jaro_winkler(name, written);
-    match known.max_by(|a, b| near(a).total_cmp(&near(b))) {
+    let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
+    match meant.map(|(_, name)| name).or(nearest) {
         Some(nearest) => format!("`{written}` is not a setting; did you mean `{nearest}`?"),
         None => format!("`{written}` is not a setting"),
     }
@@ -226,6 +240,14 @@ pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn habits_go_before_likeness() {
+        let known = || ["id", "name", "aliases", "client_uri", "secret_file"].into_iter();
+        assert!(nearest("url", known()).ends_with("did you mean `id`?"));
+        assert!(nearest("client_secret", known()).ends_with("did you mean `secret_file`?"));
+        assert!(nearest("alias", known()).ends_with("did you mean `aliases`?"));
+    }
 
     fn read(text: &str, env: &[(&str, &str)]) -> Result<Written, ConfigError> {
         let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));

@@ -173,6 +173,10 @@ pub async fn refuse(
     redirect: &Redirect,
     refusal: Refusal,
 ) -> Result<Next> {
+    tracing::info!(
+        code = refusal.code.as_str(), description = %refusal.description, setting = refusal.setting,
+        client_id = %client.id, "an authorization request was refused"
+    );
     let known = match &browser.signed_in {
         Some((session, _)) => {
             let store = &server.store;
