@@ -75,7 +75,7 @@ fn a_mistake_in_the_configuration_is_one_line_that_names_the_setting() {
         ),
         (
             "issuer = \"https://h\"\n[[clients]]\nid = \"c\"\nclient_secret = \"x\"",
-            "a.toml: clients `c`: `client_secret` is not a setting; did you mean `client_uri`?",
+            "a.toml: clients `c`: `client_secret` is not a setting; did you mean `secret_file`?",
         ),
         (
             "issuer = \"https://h\"\n[[clients]]\nid = \"c\"\nsecret_digest = \"x\"",
