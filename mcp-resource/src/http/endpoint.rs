@@ -1,6 +1,7 @@
 //! What a request to the MCP endpoint passes, in this order: (CORS and the guard, outside) → host and origin → method →
 //! content type → the caller's limit → body → JSON → protocol version → scopes → MCP.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -35,7 +36,7 @@ async fn pass(app: &Shared, caller: &Caller, request: Request<Body>) -> Result<R
     let (mut parts, body) = request.into_parts();
     app.origins.check(&parts.uri, &parts.headers)?;
     check_head(&parts)?;
-    let _in_progress = app.limits.enter(caller)?;
+    let in_progress = Arc::new(app.limits.enter(caller)?);
     let body = read(body, app.max_body_bytes, app.timeout).await?;
     let message = parse(&body)?;
     check_version(&parts.headers, &message)?;
@@ -45,6 +46,8 @@ async fn pass(app: &Shared, caller: &Caller, request: Request<Body>) -> Result<R
         header::ACCEPT,
         HeaderValue::from_static("application/json, text/event-stream"),
     );
+    // A tool goes on working when its time is over, and counts until it ends.
+    parts.extensions.insert(Arc::downgrade(&in_progress));
     let request = Request::from_parts(parts, Body::from(body));
     let answer = tokio::time::timeout(app.timeout, app.mcp.answer(request, &message)).await;
     answer.map_err(|_| {

@@ -1,9 +1,13 @@
-//! How many requests one caller may have in progress (B-27): one busy assistant must not starve the others.
+//! How many requests one caller may have in progress, and how many may compute at once (B-27): one busy assistant must
+//! not starve the others, and all together must not exhaust the machine.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 
 use http::StatusCode;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::problem::Problem;
 use crate::guard::Caller;
@@ -70,12 +74,47 @@ impl Drop for InProgress {
     }
 }
 
+/// The threads for work that blocks: one for each processor.
+#[derive(Clone, Debug)]
+pub(super) struct Workers(Arc<Semaphore>);
+
+impl Workers {
+    pub(super) fn new() -> Self {
+        Self::so_many(available_parallelism().map_or(1, usize::from))
+    }
+
+    fn so_many(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
+    }
+
+    /// Waits for its turn, then works. Work that was begun goes on when nobody waits for it any more, so it keeps its place,
+    /// and `in_progress`, to its end.
+    pub(super) async fn run<R: Send + 'static>(
+        &self,
+        in_progress: Option<Arc<InProgress>>,
+        work: impl FnOnce() -> anyhow::Result<R> + Send + 'static,
+    ) -> anyhow::Result<R> {
+        let place = Arc::clone(&self.0).acquire_owned().await?;
+        let worked = spawn_blocking(move || {
+            let worked = work();
+            drop((place, in_progress));
+            worked
+        });
+        worked.await?
+    }
+}
+
 fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -95,5 +134,26 @@ mod tests {
         let limits = Limits::new(1);
         drop(limits.enter(&Caller::for_tests("alice", "")).unwrap());
         assert!(lock(&limits.counts).is_empty());
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_its_place_until_it_is_done() {
+        let (limits, workers) = (Limits::new(1), Workers::so_many(1));
+        let alice = Caller::for_tests("alice", "");
+        let slot = Arc::new(limits.enter(&alice).unwrap());
+        let (finish, finished) = mpsc::channel::<()>();
+        let short = Duration::from_millis(50);
+        let endless = workers.run(Some(slot), move || Ok(finished.recv()?));
+        assert!(timeout(short, endless).await.is_err());
+        assert!(limits.enter(&alice).is_err(), "it counts for its caller");
+        let next = workers.run(None, || Ok(()));
+        assert!(timeout(short, next).await.is_err(), "it has the only place");
+        finish.send(()).unwrap();
+        let next = workers.run(None, || Ok(()));
+        timeout(Duration::from_secs(10), next)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(limits.enter(&alice).is_ok());
     }
 }

@@ -4,7 +4,7 @@
 //! sessions, JSON answers. What rmcp leaves open is settled here: prompts and resources are refused, lists are private to
 //! the token, every tool carries its security schemes, every error is JSON.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -24,6 +24,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::Value;
 
+use super::limit::{InProgress, Workers};
 use super::problem::RpcError;
 use crate::guard::Caller;
 use crate::tool::{Answer, Refused, Registry, Tool};
@@ -132,6 +133,7 @@ struct Handler {
     registry: Arc<Registry>,
     info: ServerConfig,
     tools: Arc<Vec<McpTool>>,
+    workers: Workers,
 }
 
 impl Handler {
@@ -151,6 +153,7 @@ impl Handler {
             registry,
             info,
             tools: Arc::new(tools),
+            workers: Workers::new(),
         }
     }
 }
@@ -240,8 +243,10 @@ impl ServerHandler for Handler {
         };
         tracing::info!(tool = %call.name, subject = caller.subject(), client = caller.client_id(), "tool called");
         let arguments = call.arguments.unwrap_or_default();
-        let answer = tokio::task::spawn_blocking(move || admitted.call(&arguments)).await;
-        match answer.map_err(anyhow::Error::from).flatten() {
+        let in_progress = parts.and_then(|parts| parts.extensions.get::<Weak<InProgress>>());
+        let in_progress = in_progress.and_then(Weak::upgrade);
+        let work = move || admitted.call(&arguments);
+        match self.workers.run(in_progress, work).await {
             Ok(Answer::Found(value)) => Ok(CallToolResult::structured(value).into()),
             Ok(Answer::Mistaken(explanation)) => Ok(mistaken(explanation).into()),
             Err(error) => {

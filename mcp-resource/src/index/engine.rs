@@ -4,6 +4,7 @@
 //! quotes. A title counts more than a text. What is stored is the finished document, so an answer needs nothing but the
 //! index; an id is looked up there and never becomes a path.
 
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 
 use anyhow::Context as _;
@@ -30,8 +31,13 @@ const TITLE_BOOST: f32 = 2.5;
 /// What a document gets on top when it has every word of the query.
 const ALL_WORDS_BOOST: f32 = 2.0;
 const MAX_WORD_BYTES: usize = 80;
-/// Further words of a query are ignored: nobody types so many, and each costs time.
+/// Further words of a query are ignored, those of phrases too: nobody types so many, and each costs time.
 const MAX_WORDS: usize = 32;
+/// So many words are looked for as if misspelt, if they are of this length: each costs an automaton a field, of up to a
+/// megabyte. Two mistakes are forgiven in a long word, one in a short one.
+const MAX_FUZZY_WORDS: usize = 4;
+const FUZZY_CHARS: RangeInclusive<usize> = 4..=20;
+const TWO_MISTAKES_CHARS: usize = 8;
 /// Words with which people ask and which say nothing about what they look for; tantivy knows only the shortest ones.
 const ASKING: &[&str] = &[
     "about", "all", "am", "any", "can", "could", "did", "do", "does", "find", "from", "get", "had",
@@ -182,21 +188,29 @@ impl Engine {
     /// Every phrase must occur; of the words, the more the better.
     fn query(&self, parts: &[Part], fuzzy: bool) -> Option<Box<dyn Query>> {
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        let mut words: Vec<Box<dyn Query>> = Vec::new();
+        let mut loose = String::new();
+        let mut room = MAX_WORDS;
         for part in parts {
             match part {
                 Part::Phrase(text) => {
-                    clauses.extend(self.phrase(text).map(|query| (Occur::Must, query)));
+                    clauses.extend(
+                        self.phrase(text, &mut room)
+                            .map(|query| (Occur::Must, query)),
+                    );
                 }
-                Part::Words(text) => words.extend(self.each_word(text, fuzzy)),
+                Part::Words(text) => {
+                    loose.push_str(text);
+                    loose.push(' ');
+                }
             }
         }
+        let words = self.each_word(&loose, fuzzy, room);
         let optional = if clauses.is_empty() {
             Occur::Must
         } else {
             Occur::Should
         };
-        if words.len() > 1 {
+        if words.len() > 1 && !fuzzy {
             let all =
                 BooleanQuery::intersection(words.iter().map(|word| word.box_clone()).collect());
             clauses.push((
@@ -210,24 +224,21 @@ impl Engine {
         (!clauses.is_empty()).then(|| Box::new(BooleanQuery::new(clauses)) as Box<dyn Query>)
     }
 
-    /// Words next to each other, as written, in the title or in the text.
-    fn phrase(&self, text: &str) -> Option<Box<dyn Query>> {
-        let tokens = tokens(&self.words, text);
-        if tokens.is_empty() {
+    /// Words next to each other, as written, in the title or in the text. A phrase of more words than there is `room` for
+    /// is found by its beginning.
+    fn phrase(&self, text: &str, room: &mut usize) -> Option<Box<dyn Query>> {
+        let words = positions(&self.words, text, *room);
+        *room -= words.len();
+        if words.is_empty() {
             return None;
         }
         let in_field = |field: Field| -> Box<dyn Query> {
-            let mut terms: Vec<Term> = tokens
-                .iter()
-                .map(|token| Term::from_field_text(field, token))
-                .collect();
-            match terms.pop() {
-                Some(only) if terms.is_empty() => {
-                    Box::new(TermQuery::new(only, IndexRecordOption::WithFreqs))
-                }
-                last => {
-                    terms.extend(last);
-                    Box::new(PhraseQuery::new(terms))
+            let term = |word: &str| Term::from_field_text(field, word);
+            match words.as_slice() {
+                [(_, only)] => Box::new(TermQuery::new(term(only), IndexRecordOption::WithFreqs)),
+                several => {
+                    let terms = several.iter().map(|(at, word)| (*at, term(word)));
+                    Box::new(PhraseQuery::new_with_offset(terms.collect()))
                 }
             }
         };
@@ -238,24 +249,28 @@ impl Engine {
     }
 
     /// One query a word, by stem; words without a stem ("the") count only when there is nothing else.
-    fn each_word(&self, text: &str, fuzzy: bool) -> Vec<Box<dyn Query>> {
-        let stems = tokens(&self.stems, text);
+    fn each_word(&self, text: &str, fuzzy: bool, room: usize) -> Vec<Box<dyn Query>> {
+        let stems = tokens(&self.stems, text, room);
         // A misspelt word has a stem that resembles nothing, so it is compared as written.
         let (tokens, title, body) = if stems.is_empty() || fuzzy {
             (
-                tokens(&self.words, text),
+                tokens(&self.words, text, room),
                 self.fields.title_words,
                 self.fields.text_words,
             )
         } else {
             (stems, self.fields.title, self.fields.text)
         };
+        let mut fuzzy_room = if fuzzy { MAX_FUZZY_WORDS } else { 0 };
         let query = |token: &String| {
+            let length = token.chars().count();
+            let resembling = fuzzy_room > 0 && FUZZY_CHARS.contains(&length);
+            fuzzy_room -= usize::from(resembling);
             let in_field = |field: Field| -> Box<dyn Query> {
                 let term = Term::from_field_text(field, token);
-                if fuzzy && token.chars().count() > 3 {
-                    let distance = if token.chars().count() > 7 { 2 } else { 1 };
-                    Box::new(FuzzyTermQuery::new(term, distance, true))
+                if resembling {
+                    let mistakes = if length >= TWO_MISTAKES_CHARS { 2 } else { 1 };
+                    Box::new(FuzzyTermQuery::new(term, mistakes, true))
                 } else {
                     Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs))
                 }
@@ -335,11 +350,12 @@ fn stems(language: Option<Language>) -> TextAnalyzer {
         .build()
 }
 
-fn tokens(analyzer: &TextAnalyzer, text: &str) -> Vec<String> {
+/// Different words, in their order.
+fn tokens(analyzer: &TextAnalyzer, text: &str, limit: usize) -> Vec<String> {
     let mut analyzer = analyzer.clone();
     let mut stream = analyzer.token_stream(text);
     let mut tokens = Vec::new();
-    while tokens.len() < MAX_WORDS
+    while tokens.len() < limit
         && let Some(token) = stream.next()
     {
         if !tokens.contains(&token.text) {
@@ -347,4 +363,101 @@ fn tokens(analyzer: &TextAnalyzer, text: &str) -> Vec<String> {
         }
     }
     tokens
+}
+
+/// All words, each with its place: a phrase may repeat one.
+fn positions(analyzer: &TextAnalyzer, text: &str, limit: usize) -> Vec<(usize, String)> {
+    let mut analyzer = analyzer.clone();
+    let mut stream = analyzer.token_stream(text);
+    let mut words = Vec::new();
+    while words.len() < limit
+        && let Some(token) = stream.next()
+    {
+        words.push((token.position, token.text.clone()));
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(texts: &[&str]) -> Engine {
+        let engine = Engine::new(Some(Language::English)).unwrap();
+        let document = |(number, text): (usize, &&str)| {
+            let id = number.to_string();
+            let document = Document {
+                title: id.clone(),
+                url: String::new(),
+                text: (*text).to_owned(),
+                metadata: serde_json::Map::new(),
+                id,
+            };
+            (document, (*text).to_owned())
+        };
+        let documents: Vec<_> = texts.iter().enumerate().map(document).collect();
+        engine.replace("all.txt", &documents).unwrap();
+        engine.commit().unwrap();
+        engine
+    }
+
+    fn found(engine: &Engine, query: &str) -> usize {
+        engine.search(query, 10).unwrap().len()
+    }
+
+    fn count(engine: &Engine, query: &str, fuzzy: bool, kind: &str) -> usize {
+        let query = engine.query(&parse(query), fuzzy);
+        format!("{query:?}").matches(kind).count()
+    }
+
+    fn long_words(count: usize, between: &str) -> String {
+        let word = |number: usize| format!("abcdefghijkl{number:03}");
+        (0..count).map(word).collect::<Vec<_>>().join(between)
+    }
+
+    #[test]
+    fn a_query_of_many_words_makes_few_automata() {
+        let engine = engine(&[]);
+        let words = long_words(60, " ");
+        assert_eq!(
+            count(&engine, &words, true, "FuzzyTermQuery"),
+            2 * MAX_FUZZY_WORDS
+        );
+        let endless = "x".repeat(30);
+        assert_eq!(count(&engine, &endless, true, "FuzzyTermQuery"), 0);
+        assert_eq!(count(&engine, "choclate", true, "FuzzyTermQuery"), 2);
+        assert_eq!(count(&engine, "choclate", false, "FuzzyTermQuery"), 0);
+    }
+
+    #[test]
+    fn quotation_marks_do_not_multiply_the_words_of_a_query() {
+        let engine = engine(&[]);
+        for between in [" ", " \"\" ", " \"a b\" ", "\" \""] {
+            let words = format!("\"{}\"", long_words(60, between));
+            let terms = count(&engine, &words, false, "field=");
+            assert!(terms <= 4 * MAX_WORDS, "{between:?}: {terms} terms");
+            assert!(terms >= MAX_WORDS, "{between:?}: {terms} terms");
+        }
+    }
+
+    #[test]
+    fn a_phrase_may_repeat_a_word() {
+        let engine = engine(&["the plan is day by day planning again and again happy"]);
+        for (phrase, times) in [
+            ("\"day by day planning\"", 1),
+            ("\"again and again happy\"", 1),
+            ("\"by day planning\"", 1),
+            ("\"day day by planning\"", 0),
+            ("\"day by planning\"", 0),
+        ] {
+            assert_eq!(found(&engine, phrase), times, "{phrase}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_word_among_others_is_still_found() {
+        let engine = engine(&["a recipe with chocolate"]);
+        assert_eq!(found(&engine, "zzz choclate"), 1);
+        assert_eq!(found(&engine, "choclate zzzzqqqqwwww"), 1);
+    }
 }

@@ -127,6 +127,14 @@ async fn one_caller_has_so_many_requests_in_progress_and_others_are_free() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_each_answer_is_never_over_the_limit() {
+    let world = World::start_with("http.max_concurrent_per_caller = 1").await;
+    for _ in 0..50 {
+        assert!(!world.titles("orders").await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_stop_ends_idle_connections_at_once_and_finishes_what_is_in_progress() {
     let mut world = World::start().await;
     let running = world.running.take().unwrap();
