@@ -289,3 +289,23 @@ async fn oversized_and_foreign_bodies_are_refused() {
         StatusCode::UNSUPPORTED_MEDIA_TYPE
     );
 }
+
+#[test]
+fn an_unknown_user_costs_as_much_time_as_a_wrong_password() {
+    use auth_server::credential::password;
+    let hash = password::hash(PASSWORD, [7; 16]).unwrap();
+    // The shortest of several runs, because other work on the machine only ever lengthens them.
+    let shortest = |hash: Option<&str>| {
+        let runs = (0..7).map(|_| {
+            let start = std::time::Instant::now();
+            assert!(!password::verify("wrong", hash));
+            start.elapsed()
+        });
+        runs.min().unwrap()
+    };
+    let (known, unknown) = (shortest(Some(&hash)), shortest(None));
+    assert!(
+        known < unknown * 2 && unknown < known * 2,
+        "{known:?} {unknown:?}"
+    );
+}
