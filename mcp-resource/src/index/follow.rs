@@ -3,7 +3,6 @@
 //! Runs on a thread of its own. A folder that cannot be listed for a moment (a disconnected drive) empties nothing.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -217,7 +216,7 @@ pub(super) fn documents(
 /// Drafts of one file. A file of another format is not even opened.
 fn parse(path: &str, file: &Found, rules: &Rules, limit: u64) -> Result<Parsed, Unreadable> {
     let format = Format::of(path).ok_or(Unreadable::Format)?;
-    let text = read(&file.place, file.version.bytes, limit)?;
+    let text = read(file, limit)?;
     // One odd file must not end the thread that looks after all others.
     let parse = || format.parse(path, &text, rules.columns(path));
     panic::catch_unwind(AssertUnwindSafe(parse)).map_err(|_| Unreadable::Parser)
@@ -240,15 +239,14 @@ enum Unreadable {
     Parser,
 }
 
-/// The text of a file, without a byte order mark. `bytes` is its size when it was listed; it may have grown.
-fn read(place: &Path, bytes: u64, limit: u64) -> Result<String, Unreadable> {
+/// The text of a file, without a byte order mark. It may have grown since it was listed.
+fn read(file: &Found, limit: u64) -> Result<String, Unreadable> {
+    let bytes = file.version.bytes;
     if bytes > limit {
         return Err(Unreadable::TooLarge(bytes));
     }
     let mut content = Vec::new();
-    File::open(place)?
-        .take(limit + 1)
-        .read_to_end(&mut content)?;
+    file.open()?.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
         return Err(Unreadable::TooLarge(content.len() as u64));
     }

@@ -1,11 +1,13 @@
 //! Walks the folder: which files are there, as of now?
 //!
 //! Nothing outside of the folder is ever listed. A symbolic link counts as what it points to, provided that this is inside
-//! the folder; a folder is entered once, however many links lead to it, so loops end. Names that begin with a dot are
-//! skipped in silence; devices, sockets and pipes are not files.
+//! the folder and not hidden; a folder is entered once, however many links lead to it, so loops end. Names that begin with a
+//! dot are skipped in silence; devices, sockets and pipes are not files. Much may happen between listing and reading, so
+//! [`Found::open`] opens what was listed or nothing.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, Metadata};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,15 +18,82 @@ const MAX_DEPTH: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     modified: Option<SystemTime>,
+    /// When anything about it changed, its name too; time since the epoch, where there is such a thing.
+    touched: Option<(i64, i64)>,
     pub(super) bytes: u64,
 }
+
+/// Which file it is, whatever it is called: device and number, where there are such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(Option<(u64, u64)>);
 
 /// A file in the folder.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     /// Where to read it; links are resolved.
-    pub(super) place: PathBuf,
+    place: PathBuf,
+    identity: Identity,
     pub(super) version: Version,
+}
+
+impl Found {
+    fn new(place: PathBuf, metadata: &Metadata) -> Self {
+        Self {
+            place,
+            identity: Identity::of(metadata),
+            version: Version::of(metadata),
+        }
+    }
+
+    /// Opens the very file that was listed. Neither follows a link nor waits for the writer of a pipe, should one have taken
+    /// its place; a folder on the way that is another one now leads to another file.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let mut options = File::options();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        }
+        let file = options.open(&self.place)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || Identity::of(&metadata) != self.identity {
+            return Err(io::Error::other("another one took its place"));
+        }
+        Ok(file)
+    }
+}
+
+#[cfg(unix)]
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self(Some((metadata.dev(), metadata.ino())))
+    }
+}
+
+#[cfg(not(unix))]
+impl Identity {
+    fn of(_: &Metadata) -> Self {
+        Self(None)
+    }
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let touched = {
+            use std::os::unix::fs::MetadataExt as _;
+            Some((metadata.ctime(), metadata.ctime_nsec()))
+        };
+        #[cfg(not(unix))]
+        let touched = None;
+        Self {
+            modified: metadata.modified().ok(),
+            touched,
+            bytes: metadata.len(),
+        }
+    }
 }
 
 /// The state of the folder at one time, by relative path with `/` between its parts.
@@ -87,11 +156,7 @@ impl Walk {
                         "there are more files than documents.max_documents allows",
                     );
                 }
-                let version = Version {
-                    modified: metadata.modified().ok(),
-                    bytes: metadata.len(),
-                };
-                self.scan.files.insert(path, Found { place, version });
+                self.scan.files.insert(path, Found::new(place, &metadata));
             }
             Ok(_) => self.problem(path, "it is neither a file nor a folder"),
         }
@@ -106,8 +171,11 @@ impl Walk {
         }
         let target =
             fs::canonicalize(place).map_err(|error| format!("its link leads nowhere: {error}"))?;
-        if !target.starts_with(&self.root) {
+        let Ok(inside) = target.strip_prefix(&self.root) else {
             return Err("its link leads out of the folder".to_owned());
+        };
+        if inside.iter().any(is_hidden) {
+            return Err("its link leads to what is hidden".to_owned());
         }
         let metadata = fs::metadata(&target).map_err(explain)?;
         Ok((target, metadata))
@@ -134,6 +202,10 @@ impl Walk {
     fn problem(&mut self, path: String, why: &str) {
         self.scan.problems.insert(path, why.to_owned());
     }
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 #[cfg(test)]
@@ -193,5 +265,85 @@ mod tests {
             );
         }
         assert!(scan.problems["self"].contains("leads nowhere"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_does_not_publish_what_is_hidden() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at(".git")).unwrap();
+        fs::write(at(".git/page.md"), "x").unwrap();
+        fs::write(at(".secret.md"), "x").unwrap();
+        symlink(at(".secret.md"), at("public.md")).unwrap();
+        symlink(at(".git"), at("git")).unwrap();
+        symlink(at(".git/page.md"), at("page.md")).unwrap();
+        let scan = scan(folder.path(), 100).unwrap();
+        assert!(scan.files.is_empty(), "{:?}", scan.files);
+        assert_eq!(scan.problems.len(), 3);
+    }
+
+    /// What a file is after something happened to it between listing and reading.
+    #[cfg(unix)]
+    fn listed_then(change: impl FnOnce(&Path)) -> io::Result<String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        fs::write(folder.path().join("inner/page.md"), "listed").unwrap();
+        let scan = scan(folder.path(), 10).unwrap();
+        change(folder.path());
+        let found = scan.files["inner/page.md"].clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(found.open().and_then(io::read_to_string)));
+        told.recv_timeout(std::time::Duration::from_secs(10))
+            .expect("opening it takes for ever")
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_took_the_place_of_a_listed_file_is_not_read() {
+        use std::os::unix::fs::symlink;
+        let outside = tempfile::tempdir().unwrap();
+        let secret = outside.path().join("page.md");
+        fs::write(&secret, "secret").unwrap();
+        assert_eq!(listed_then(|_| ()).unwrap(), "listed");
+        let link = listed_then(|folder| {
+            fs::remove_file(folder.join("inner/page.md")).unwrap();
+            symlink(&secret, folder.join("inner/page.md")).unwrap();
+        });
+        assert!(link.is_err(), "{link:?}");
+        let hard_link = listed_then(|folder| {
+            fs::rename(&secret, folder.join("inner/page.md")).unwrap();
+            fs::hard_link(folder.join("inner/page.md"), &secret).unwrap();
+        });
+        assert!(hard_link.is_err(), "{hard_link:?}");
+        let parent = listed_then(|folder| {
+            fs::rename(folder.join("inner"), folder.join("away")).unwrap();
+            symlink(outside.path(), folder.join("inner")).unwrap();
+        });
+        assert!(parent.is_err(), "{parent:?}");
+        let pipe = listed_then(|folder| {
+            fs::remove_file(folder.join("inner/page.md")).unwrap();
+            let made = std::process::Command::new("mkfifo")
+                .arg(folder.join("inner/page.md"))
+                .status();
+            assert!(made.unwrap().success());
+        });
+        assert!(pipe.is_err(), "{pipe:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_away_and_came_back_is_another_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("page.md"), "x").unwrap();
+        let version = || scan(folder.path(), 10).unwrap().files["page.md"].version;
+        let before = version();
+        assert_eq!(before, version());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::rename(at("page.md"), at("away.md")).unwrap();
+        fs::rename(at("away.md"), at("page.md")).unwrap();
+        assert_ne!(before, version());
     }
 }
