@@ -9,8 +9,8 @@ use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::problem::Problem;
+use crate::index::MAX_ID_CHARS;
 
-const MAX_ID_CHARS: usize = 500;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /documents/{id}`
@@ -76,6 +76,7 @@ fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
+            _ if is_invisible(char) => escaped.extend(char.escape_unicode()),
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
@@ -87,11 +88,26 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// Characters that show nothing and change how others are shown (bidi controls, joiners, tags): an address made of them
+/// would say something else than it shows.
+fn is_invisible(char: char) -> bool {
+    matches!(char,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn no_id_turns_the_page_around() {
+        let page = page("invoice\u{202e}fdp.md");
+        assert!(page.contains("<h1 id=\"document-id\">invoice\\u{202e}fdp.md</h1>"));
+        assert!(!page.contains('\u{202e}'));
+    }
 
     proptest! {
         #[test]

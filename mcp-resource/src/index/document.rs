@@ -7,13 +7,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
+/// Longer ids are not given to documents, nor looked for.
+pub(crate) const MAX_ID_CHARS: usize = 500;
 /// Titles are cut here, in characters.
 const MAX_TITLE_CHARS: usize = 200;
 /// The answer of `fetch` carries a document twice (structured and as text) and stays below 150,000 characters in all.
 const MAX_JSON_CHARS: usize = 72_000;
-/// Texts below this need no measuring: even if every byte were escaped, the JSON would be short enough.
+/// Texts below this need no measuring: even if every byte were escaped, the JSON would be short enough, for everything else
+/// in it has a limit of its own.
 const ALWAYS_FITS_BYTES: usize = 4_000;
+const MAX_METADATA_FIELDS: usize = 30;
+const MAX_METADATA_NAME_BYTES: usize = 100;
 const MAX_METADATA_VALUE_BYTES: usize = 1_000;
+/// All names and values of a document together.
+const MAX_METADATA_BYTES: usize = 8_000;
 const MAX_URL_BYTES: usize = 2_000;
 
 /// What `fetch` returns.
@@ -49,14 +56,18 @@ pub(crate) enum Links {
 }
 
 impl Draft {
-    /// `path` is relative to the folder, with `/` between its parts.
-    pub(super) fn finish(self, path: &str, links: &Links, max_text_chars: usize) -> Document {
-        let id = match &self.row {
+    /// The id that the document will have.
+    pub(super) fn id(&self, path: &str) -> String {
+        match &self.row {
             Some(row) => format!("{path}#{row}"),
             None => path.to_owned(),
-        };
-        let mut metadata = self.metadata;
-        metadata.retain(|_, value| value.to_string().len() <= MAX_METADATA_VALUE_BYTES);
+        }
+    }
+
+    /// `path` is relative to the folder, with `/` between its parts.
+    pub(super) fn finish(self, path: &str, links: &Links, max_text_chars: usize) -> Document {
+        let id = self.id(path);
+        let mut metadata = bounded(self.metadata);
         metadata.insert("path".to_owned(), path.into());
         let url = links.of(path, self.row.as_deref(), self.url.as_deref());
         let title = cut(self.title.trim(), MAX_TITLE_CHARS).to_owned();
@@ -95,6 +106,24 @@ impl Document {
     }
 }
 
+/// As many fields as a document may have, without those that are too long.
+fn bounded(metadata: Map<String, Value>) -> Map<String, Value> {
+    let mut room = MAX_METADATA_BYTES;
+    let fits = |(name, value): &(String, Value)| {
+        let bytes = value.to_string().len();
+        let fits = name.len() <= MAX_METADATA_NAME_BYTES
+            && bytes <= MAX_METADATA_VALUE_BYTES
+            && name.len() + bytes <= room;
+        room -= if fits { name.len() + bytes } else { 0 };
+        fits
+    };
+    metadata
+        .into_iter()
+        .filter(fits)
+        .take(MAX_METADATA_FIELDS)
+        .collect()
+}
+
 impl Links {
     fn of(&self, path: &str, row: Option<&str>, written: Option<&str>) -> String {
         if let Some(url) = written.and_then(|written| self.openable(written)) {
@@ -106,10 +135,18 @@ impl Links {
                 url.set_fragment(row);
                 url.into()
             }
-            Self::OurPages(base) => match row {
-                Some(row) => with_path(base, &format!("{path}#{row}")).into(),
-                None => with_path(base, path).into(),
-            },
+            Self::OurPages(base) => {
+                let Some(row) = row else {
+                    return with_path(base, path).into();
+                };
+                let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+                let mut url = with_path(base, folder);
+                if let Ok(mut segments) = url.path_segments_mut() {
+                    // One segment: what the id of a row looks like is not a path.
+                    segments.pop_if_empty().push(&format!("{file}#{row}"));
+                }
+                url.into()
+            }
         }
     }
 
@@ -221,6 +258,13 @@ mod tests {
             ),
             (
                 &ours,
+                "a/orders.csv",
+                Some("x/../y"),
+                None,
+                "http://localhost:8081/documents/a/orders.csv%23x%2F..%2Fy",
+            ),
+            (
+                &ours,
                 "c.md",
                 None,
                 Some("pages/c"),
@@ -260,6 +304,46 @@ mod tests {
         assert!(serde_json::to_string(&document).unwrap().len() <= MAX_JSON_CHARS);
     }
 
+    #[test]
+    fn metadata_never_makes_a_document_too_long() {
+        let many = (0..100_000).map(|number| (format!("name{number}"), Value::from("value")));
+        let long_name = [("n".repeat(400_000), Value::from(1))];
+        let long_values = (0..30).map(|number| (number.to_string(), "v".repeat(998).into()));
+        let escaped = (0..30).map(|number| (number.to_string(), "\u{1}".repeat(160).into()));
+        let all: [Map<String, Value>; 4] = [
+            many.collect(),
+            long_name.into_iter().collect(),
+            long_values.collect(),
+            escaped.collect(),
+        ];
+        for metadata in all {
+            let draft = Draft {
+                text: "short".to_owned(),
+                metadata,
+                ..Draft::default()
+            };
+            let document = draft.finish("a.md", &ours(), 60_000);
+            let json = serde_json::to_string(&document).unwrap();
+            assert!(json.len() < 10_000, "{} bytes", json.len());
+            assert_eq!(document.text, "short");
+        }
+    }
+
+    #[test]
+    fn a_document_that_has_the_longest_of_everything_is_short_enough() {
+        let draft = Draft {
+            row: Some("\u{1}".repeat(200)),
+            title: "\u{1}".repeat(1_000),
+            url: None,
+            text: "\u{1}".repeat(ALWAYS_FITS_BYTES),
+            metadata: (0..30)
+                .map(|number| (number.to_string(), "v".repeat(900).into()))
+                .collect(),
+        };
+        let document = draft.finish(&"\u{1}".repeat(290), &ours(), 70_000);
+        assert!(serde_json::to_string(&document).unwrap().len() <= MAX_JSON_CHARS);
+    }
+
     proptest! {
         #[test]
         fn cutting_never_splits_a_character_nor_exceeds_the_limit(text in ".*", limit in 0_usize..50) {
@@ -271,6 +355,7 @@ mod tests {
         fn a_url_is_always_absolute_and_on_our_host(path in "[a-z/.#?%\\\\ é-]{1,30}", row in proptest::option::of(".{0,10}")) {
             let url = Url::parse(&ours().of(&path, row.as_deref(), None)).unwrap();
             prop_assert_eq!(url.host_str(), Some("localhost"));
+            prop_assert!(url.path().starts_with("/documents"));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::document::{Document, Draft};
+use super::document::{Document, Draft, MAX_ID_CHARS};
 use super::engine::Engine;
 use super::format::{Format, Parsed};
 use super::scan::{Found, Version, scan};
@@ -127,10 +127,10 @@ impl Follower {
             .max_documents
             .saturating_sub(self.total - before);
         let rules = &self.settings.rules;
-        let parsed = parse(path, file, rules, self.settings.max_file_bytes);
+        let parsed = parse(path, file, rules, self.settings.max_file_bytes, room);
         let retry = matches!(parsed, Err(Unreadable::Io(_)));
         let documents = match parsed {
-            Ok(parsed) => documents(path, parsed, rules, room, problems),
+            Ok(parsed) => documents(path, parsed, rules, problems),
             Err(problem) => {
                 problems.insert(path.to_owned(), problem.to_string());
                 Vec::new()
@@ -177,27 +177,31 @@ pub(super) fn documents(
     path: &str,
     parsed: Parsed,
     rules: &Rules,
-    room: usize,
     problems: &mut BTreeMap<String, String>,
 ) -> Vec<(Document, String)> {
     let mut notes = Vec::new();
     if let Some(first) = &parsed.first_problem {
         notes.push(format!("{} rows cannot be used; {first}", parsed.bad_rows));
     }
+    let mut drafts = parsed.drafts;
     let mut rows = HashSet::new();
-    let all = parsed.drafts.len();
-    let unique: Vec<Draft> = parsed
-        .drafts
-        .into_iter()
-        .filter(|draft| rows.insert(draft.row.clone()))
-        .collect();
-    if unique.len() < all {
-        notes.push(format!("{} rows repeat an id", all - unique.len()));
+    let all = drafts.len();
+    drafts.retain(|draft| rows.insert(draft.row.clone()));
+    if drafts.len() < all {
+        notes.push(format!("{} rows repeat an id", all - drafts.len()));
     }
-    if unique.len() > room {
+    let all = drafts.len();
+    drafts.retain(|draft| draft.id(path).chars().count() <= MAX_ID_CHARS);
+    if drafts.len() < all {
+        notes.push(format!(
+            "{} ids have more than {MAX_ID_CHARS} characters",
+            all - drafts.len()
+        ));
+    }
+    if parsed.left_out > 0 {
         notes.push(format!(
             "{} rows are more than documents.max_documents allows",
-            unique.len() - room
+            parsed.left_out
         ));
     }
     if !notes.is_empty() {
@@ -210,16 +214,31 @@ pub(super) fn documents(
             full_text,
         )
     };
-    unique.into_iter().take(room).map(finish).collect()
+    drafts.into_iter().map(finish).collect()
 }
 
 /// Drafts of one file. A file of another format is not even opened.
-fn parse(path: &str, file: &Found, rules: &Rules, limit: u64) -> Result<Parsed, Unreadable> {
+fn parse(
+    path: &str,
+    file: &Found,
+    rules: &Rules,
+    limit: u64,
+    room: usize,
+) -> Result<Parsed, Unreadable> {
     let format = Format::of(path).ok_or(Unreadable::Format)?;
+    if looks_like_a_row(path) {
+        return Err(Unreadable::LikeARow);
+    }
     let text = read(file, limit)?;
     // One odd file must not end the thread that looks after all others.
-    let parse = || format.parse(path, &text, rules.columns(path));
+    let parse = || format.parse(path, &text, rules.columns(path), room);
     panic::catch_unwind(AssertUnwindSafe(parse)).map_err(|_| Unreadable::Parser)
+}
+
+/// Whether this could be the id of a row: `a.csv#7.md` is row `7.md` of `a.csv`, and no file.
+fn looks_like_a_row(path: &str) -> bool {
+    path.match_indices('#')
+        .any(|(at, _)| Format::of(&path[..at]).is_some_and(Format::has_rows))
 }
 
 /// Why a file is not searchable.
@@ -235,6 +254,8 @@ enum Unreadable {
     Encoding,
     #[error("its format is not one of md, txt, html, csv, jsonl")]
     Format,
+    #[error("it is called like a row of another file; name it without #")]
+    LikeARow,
     #[error("it cannot be read because of a mistake in this program; please report it")]
     Parser,
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
-pub(crate) use document::{Document, Links};
+pub(crate) use document::{Document, Links, MAX_ID_CHARS};
 pub(crate) use engine::LANGUAGES;
 pub(crate) use format::{Columns, RowRule};
 
@@ -186,9 +186,8 @@ fn load_sample(engine: &Engine, settings: &Settings) -> anyhow::Result<()> {
     let rules = &settings.rules;
     for (path, text) in sample::FILES {
         let format = Format::of(path).context("the sample has a file of an unknown format")?;
-        let parsed = format.parse(path, text, rules.columns(path));
-        let documents =
-            follow::documents(path, parsed, rules, settings.max_documents, &mut problems);
+        let parsed = format.parse(path, text, rules.columns(path), settings.max_documents);
+        let documents = follow::documents(path, parsed, rules, &mut problems);
         engine.replace(path, &documents)?;
     }
     engine.commit()

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::guard::{Caller, Scopes};
-use crate::index::Index;
+use crate::index::{Index, MAX_ID_CHARS};
 
-/// Longest value that a tool accepts as its argument.
-const MAX_ARGUMENT_CHARS: usize = 1_000;
+const MAX_QUERY_CHARS: usize = 1_000;
 
 /// A tool of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,14 @@ impl Tool {
         match self {
             Self::Search => "query",
             Self::Fetch => "id",
+        }
+    }
+
+    /// Longest value of the argument.
+    fn max_chars(self) -> usize {
+        match self {
+            Self::Search => MAX_QUERY_CHARS,
+            Self::Fetch => MAX_ID_CHARS,
         }
     }
 }
@@ -168,7 +175,7 @@ impl Admitted {
 
 /// Exactly one argument, a text, neither empty nor endless.
 fn read_argument(tool: Tool, arguments: &Map<String, Value>) -> Result<&str, String> {
-    let (tool, name) = (tool.name(), tool.argument());
+    let (max_chars, tool, name) = (tool.max_chars(), tool.name(), tool.argument());
     if let Some(other) = arguments.keys().find(|key| *key != name) {
         return Err(format!(
             "{tool} takes exactly one argument, {name}; {:?} is not known",
@@ -178,9 +185,9 @@ fn read_argument(tool: Tool, arguments: &Map<String, Value>) -> Result<&str, Str
     match arguments.get(name) {
         None => Err(format!("{tool} needs the argument {name}, a string")),
         Some(Value::String(text)) if text.trim().is_empty() => Err(format!("{name} is empty")),
-        Some(Value::String(text)) if text.chars().count() > MAX_ARGUMENT_CHARS => Err(format!(
-            "{name} is longer than {MAX_ARGUMENT_CHARS} characters"
-        )),
+        Some(Value::String(text)) if text.chars().count() > max_chars => {
+            Err(format!("{name} is longer than {max_chars} characters"))
+        }
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(format!("{name} must be a string")),
     }

@@ -263,3 +263,73 @@ async fn a_folder_that_disappears_for_a_moment_empties_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_result_of_any_file_is_short_and_can_be_fetched() {
+    let front: Vec<String> = (0..100_000).map(|n| format!("name{n}: value")).collect();
+    let long_name = format!(
+        "{{\"id\":1,\"title\":\"Row\",\"text\":\"avocet\",\"{}\":1}}",
+        "n".repeat(400_000)
+    );
+    let folder = folder(&[
+        (
+            "front.md",
+            format!("---\n{}\n---\n# Front\navocet", front.join("\n")).as_bytes(),
+        ),
+        ("row.jsonl", long_name.as_bytes()),
+    ]);
+    let world = world(&folder, "").await;
+    eventually("both are there", async || {
+        world.titles("avocet").await.len() == 2
+    })
+    .await;
+    for id in ["front.md", "row.jsonl#1"] {
+        let result = world.fetch(id).await;
+        assert_eq!(result["structuredContent"]["id"], id);
+        assert!(result.to_string().len() < 20_000, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_can_be_fetched_and_opened_however_long_its_path() {
+    let name = |count: usize| ["n".repeat(240), "n".repeat(240), "n".repeat(count)].join("/");
+    let (fits, too_long) = (format!("{}.md", name(15)), format!("{}.md", name(16)));
+    assert_eq!((fits.len(), too_long.len()), (500, 501));
+    let folder = folder(&[
+        (&fits, b"# Fits\navocet"),
+        (&too_long, b"# Too long\navocet"),
+        ("other.md", b"# Other\navocet"),
+    ]);
+    let world = world(&folder, "").await;
+    eventually("two are there", async || {
+        world.titles("avocet").await.len() == 2
+    })
+    .await;
+    assert_eq!(document(&world, &fits).await["title"], "Fits");
+    assert_eq!(world.get(&format!("/documents/{fits}")).await.status, 200);
+    assert_eq!(world.fetch(&too_long).await["isError"], true);
+}
+
+#[tokio::test]
+async fn a_file_cannot_take_the_id_of_a_row_nor_a_row_that_of_a_file() {
+    let folder = folder(&[
+        ("a.csv", b"id,title,text\n7.md,Row,avocet\n"),
+        ("a.csv#7.md", b"# File\navocet"),
+        ("c#.md", b"# Sharp\nbittern"),
+    ]);
+    let world = world(&folder, "").await;
+    finds(&world, "bittern", &["Sharp"]).await;
+    finds(&world, "avocet", &["Row"]).await;
+    assert_eq!(document(&world, "a.csv#7.md").await["title"], "Row");
+    assert_eq!(document(&world, "c#.md").await["title"], "Sharp");
+}
+
+#[tokio::test]
+async fn the_address_of_a_row_names_the_row_whatever_its_id() {
+    let folder = folder(&[("a.csv", b"id,title,text\nx/../y,Row,avocet\n")]);
+    let world = world(&folder, "").await;
+    finds(&world, "avocet", &["Row"]).await;
+    let url = document(&world, "a.csv#x/../y").await["url"].clone();
+    let page = world.send(world.http.get(url.as_str().unwrap())).await;
+    assert!(page.text.contains("a.csv#x/../y"), "{}", page.text);
+}

@@ -26,6 +26,8 @@ pub(super) struct Parsed {
     /// Rows that could not be used: how many, and what was wrong with the first.
     pub(super) bad_rows: usize,
     pub(super) first_problem: Option<String>,
+    /// Rows for which there was no room.
+    pub(super) left_out: usize,
 }
 
 impl Format {
@@ -42,8 +44,14 @@ impl Format {
         }
     }
 
-    /// `text` is the whole file; `rule` says which columns mean what, where rows are documents.
-    pub(super) fn parse(self, path: &str, text: &str, rule: &Columns) -> Parsed {
+    /// Whether each row of such a file is a document.
+    pub(super) fn has_rows(self) -> bool {
+        matches!(self, Self::Csv | Self::JsonLines)
+    }
+
+    /// `text` is the whole file; `rule` says which columns mean what, where rows are documents. Of those no more than `room`
+    /// are read.
+    pub(super) fn parse(self, path: &str, text: &str, rule: &Columns, room: usize) -> Parsed {
         let one = |draft: Draft| Parsed {
             drafts: vec![draft],
             ..Parsed::default()
@@ -56,8 +64,8 @@ impl Format {
                 text: text.to_owned(),
                 ..Draft::default()
             }),
-            Self::Csv => rows::csv(text, rule),
-            Self::JsonLines => rows::json_lines(text, rule),
+            Self::Csv => rows::csv(text, rule, room),
+            Self::JsonLines => rows::json_lines(text, rule, room),
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::index::document::Draft;
 /// Ids of rows are cut off from use beyond this length, in bytes.
 const MAX_ID_BYTES: usize = 200;
 const MAX_METADATA_FIELDS: usize = 30;
+/// No table that people keep has so many columns.
+const MAX_COLUMNS: usize = 1_000;
 
 /// Candidates for each meaning. The first present field is id, title, url; all present text fields are joined.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,13 +30,18 @@ pub(crate) struct RowRule {
     pub(crate) columns: Columns,
 }
 
-pub(super) fn json_lines(text: &str, columns: &Columns) -> Parsed {
+/// At most `room` drafts; the rows after them are counted, not read.
+pub(super) fn json_lines(text: &str, columns: &Columns, room: usize) -> Parsed {
     let mut parsed = Parsed::default();
     for (number, line) in text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
     {
+        if parsed.drafts.len() >= room {
+            parsed.left_out += 1;
+            continue;
+        }
         match serde_json::from_str::<Map<String, Value>>(line) {
             Ok(row) => parsed.add(&row, number + 1, columns),
             Err(error) => parsed.bad_row(number + 1, &format!("is no JSON object: {error}")),
@@ -43,25 +50,38 @@ pub(super) fn json_lines(text: &str, columns: &Columns) -> Parsed {
     parsed
 }
 
-pub(super) fn csv(text: &str, columns: &Columns) -> Parsed {
+/// At most `room` drafts; the rows after them are counted.
+pub(super) fn csv(text: &str, columns: &Columns, room: usize) -> Parsed {
     let mut parsed = Parsed::default();
-    let mut rows = csv::parse(text).into_iter();
+    let mut rows = csv::rows(text, MAX_COLUMNS);
     let Some(header) = rows.next() else {
         return parsed;
     };
-    let header: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+    if header.count > MAX_COLUMNS {
+        parsed.bad_row(
+            1,
+            &format!("has {} fields, more than {MAX_COLUMNS}", header.count),
+        );
+        return parsed;
+    }
+    let names = header.fields.iter();
+    let header: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
     for (number, row) in rows.enumerate() {
-        if row.len() > header.len() {
+        if parsed.drafts.len() >= room {
+            parsed.left_out += 1;
+            continue;
+        }
+        if row.count > header.len() {
             parsed.bad_row(
                 number + 2,
-                &format!("has {} fields, the header has {}", row.len(), header.len()),
+                &format!("has {} fields, the header has {}", row.count, header.len()),
             );
             continue;
         }
         let fields: Map<String, Value> = header
             .iter()
             .cloned()
-            .zip(row.into_iter().map(Value::String))
+            .zip(row.fields.into_iter().map(Value::String))
             .collect();
         parsed.add(&fields, number + 2, columns);
     }
@@ -170,6 +190,7 @@ mod tests {
         let parsed = json_lines(
             r#"{"id":"ord-1","title":"Order 1","text":"Six cupcakes","note":"Ring twice","status":"paid","items":6,"gone":null}"#,
             &columns(),
+            10,
         );
         let draft = &parsed.drafts[0];
         assert_eq!(draft.row.as_deref(), Some("ord-1"));
@@ -182,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_row_without_known_fields_is_still_found_by_all_it_says() {
-        let parsed = csv("no;flavour;day\n7;lemon;friday\n8;\n", &columns());
+        let parsed = csv("no;flavour;day\n7;lemon;friday\n8;\n", &columns(), 10);
         assert_eq!(parsed.drafts[0].text, "no: 7\nflavour: lemon\nday: friday");
         assert_eq!(parsed.drafts[0].title, "7: no: 7");
         assert_eq!(parsed.drafts[1].row.as_deref(), Some("8"));
@@ -191,7 +212,7 @@ mod tests {
 
     #[test]
     fn bad_rows_are_counted_and_the_first_is_explained() {
-        let parsed = json_lines("{\"id\":1}\nnonsense\n[1]\n\n{\"id\":2}", &columns());
+        let parsed = json_lines("{\"id\":1}\nnonsense\n[1]\n\n{\"id\":2}", &columns(), 10);
         assert_eq!((parsed.drafts.len(), parsed.bad_rows), (2, 2));
         assert!(
             parsed
@@ -199,10 +220,33 @@ mod tests {
                 .unwrap()
                 .starts_with("row 2 is no JSON object")
         );
-        let parsed = csv("id\n1,2\n", &columns());
+        let parsed = csv("id\n1,2\n", &columns(), 10);
         assert_eq!(
             parsed.first_problem.as_deref(),
             Some("row 2 has 2 fields, the header has 1")
+        );
+    }
+
+    #[test]
+    fn rows_without_room_are_counted_and_not_read() {
+        let parsed = json_lines(&"{}\n".repeat(100_000), &columns(), 3);
+        assert_eq!((parsed.drafts.len(), parsed.left_out), (3, 99_997));
+        let parsed = csv(&format!("id\n{}", "7\n".repeat(100_000)), &columns(), 3);
+        assert_eq!((parsed.drafts.len(), parsed.left_out), (3, 99_997));
+    }
+
+    #[test]
+    fn a_table_of_a_million_columns_is_refused_and_not_kept() {
+        let commas = ",".repeat(1_000_000);
+        assert_eq!(
+            csv::rows(&commas, MAX_COLUMNS).next().unwrap().fields.len(),
+            MAX_COLUMNS
+        );
+        let parsed = csv(&format!("{commas}\n{commas}\n"), &columns(), 3);
+        assert!(parsed.drafts.is_empty());
+        assert_eq!(
+            parsed.first_problem.as_deref(),
+            Some("row 1 has 1000001 fields, more than 1000")
         );
     }
 }
