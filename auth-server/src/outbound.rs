@@ -85,8 +85,19 @@ impl Wanted {
 
 /// Why nothing was fetched; safe to show to the client's developer.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct FetchError(pub String);
+#[error("{why}")]
+pub struct FetchError {
+    /// In words.
+    pub why: String,
+    /// True when the host itself says that there is nothing (404, 410).
+    pub gone: bool,
+}
+
+impl From<String> for FetchError {
+    fn from(why: String) -> FetchError {
+        FetchError { why, gone: false }
+    }
+}
 
 /// The client with its limits.
 pub struct Outbound {
@@ -143,8 +154,8 @@ impl Outbound {
     }
 
     async fn get(&self, url: &Url, wanted: Wanted) -> Result<Fetched, FetchError> {
-        self.may_ask(url).map_err(FetchError)?;
-        let answer = async { self.ask(url, wanted).await.map_err(FetchError) };
+        self.may_ask(url)?;
+        let answer = self.ask(url, wanted);
         self.under_way
             .get_with(format!("{} {url}", wanted.accept()), answer)
             .await
@@ -172,18 +183,20 @@ impl Outbound {
         }
     }
 
-    async fn ask(&self, url: &Url, wanted: Wanted) -> Result<Fetched, String> {
+    async fn ask(&self, url: &Url, wanted: Wanted) -> Result<Fetched, FetchError> {
         let host = url.host_str().unwrap_or_default();
         let asked = self.hosts.get_with_by_ref(host, async { Arc::default() });
         if asked.await.fetch_add(1, Ordering::Relaxed) >= PER_HOST {
-            return Err("this host was asked too often within a minute".into());
+            return Err("this host was asked too often within a minute"
+                .to_owned()
+                .into());
         }
         let Ok(_slot) = self.slots.try_acquire() else {
-            return Err("too many requests are under way".into());
+            return Err("too many requests are under way".to_owned().into());
         };
         self.request(url, wanted)
             .await
-            .unwrap_or_else(|error| Err(explain(&error)))
+            .unwrap_or_else(|error| Err(explain(&error).into()))
     }
 
     /// The request itself: the outer error is the network's, the inner one says what was wrong with the answer.
@@ -191,7 +204,7 @@ impl Outbound {
         &self,
         url: &Url,
         wanted: Wanted,
-    ) -> Result<Result<Fetched, String>, reqwest::Error> {
+    ) -> Result<Result<Fetched, FetchError>, reqwest::Error> {
         let request = self.client.get(url.clone());
         let mut response = request.header(ACCEPT, wanted.accept()).send().await?;
         let status = response.status();
@@ -199,18 +212,21 @@ impl Outbound {
             return Ok(Err(format!(
                 "the host redirects ({}), which is not followed",
                 status.as_u16()
-            )));
+            )
+            .into()));
         }
         if status != http::StatusCode::OK {
-            return Ok(Err(format!(
+            let why = format!(
                 "the host answered with status {}; only 200 counts",
                 status.as_u16()
-            )));
+            );
+            let gone = matches!(status, http::StatusCode::NOT_FOUND | http::StatusCode::GONE);
+            return Ok(Err(FetchError { why, gone }));
         }
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if let Err(why) = wanted.is(kind) {
-            return Ok(Err(why));
+            return Ok(Err(why.into()));
         }
         let fresh_for = freshness::fresh_for(response.headers());
         let mut body = Vec::new();
@@ -219,7 +235,8 @@ impl Outbound {
                 return Ok(Err(format!(
                     "the answer is larger than {} KiB",
                     LARGEST / 1024
-                )));
+                )
+                .into()));
             }
             body.extend_from_slice(&chunk);
         }

@@ -13,6 +13,13 @@ const MEMORY: u32 = 19_456;
 /// Passes over the memory.
 const PASSES: u32 = 2;
 
+/// Most KiB of memory of a hash that was made elsewhere.
+const MOST_MEMORY: u32 = 1024 * 1024;
+/// Most passes of a hash that was made elsewhere.
+const MOST_PASSES: u32 = 10;
+/// Most lanes of a hash that was made elsewhere.
+const MOST_LANES: u32 = 16;
+
 /// Verified when there is no such user, so that both cases take the same time. No password gives this digest.
 const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ibw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -45,15 +52,21 @@ pub fn verify(password: &str, hash: Option<&str>) -> bool {
     verified && known
 }
 
-/// Checks that a PHC string is one that [`verify`] understands.
+/// Checks that a PHC string is one that [`verify`] understands, and that verifying it costs no more than a sign-in may.
 pub fn check_hash(hash: &str) -> Result<(), String> {
     let parsed =
         PasswordHash::new(hash).map_err(|e| format!("password_hash is not a PHC string: {e}"))?;
-    if parsed.algorithm.as_str().starts_with("argon2") && parsed.hash.is_some() {
-        Ok(())
-    } else {
-        Err("password_hash must be an argon2id hash".into())
+    if parsed.algorithm.as_str() != "argon2id" || parsed.hash.is_none() {
+        return Err("password_hash must be an argon2id hash".into());
     }
+    let cost = argon2::Params::try_from(&parsed)
+        .map_err(|e| format!("password_hash has parameters that argon2 does not know: {e}"))?;
+    if cost.m_cost() > MOST_MEMORY || cost.t_cost() > MOST_PASSES || cost.p_cost() > MOST_LANES {
+        return Err(format!(
+            "password_hash costs too much: at most m={MOST_MEMORY}, t={MOST_PASSES}, p={MOST_LANES}"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -88,8 +101,33 @@ mod tests {
             "plain",
             "$2b$12$abc",
             "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
+            "$argon2i$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ibw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2id$v=19$m=2097152,t=2,p=1$bm9ib2R5bm9ib2R5bm9ibw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
             assert!(check_hash(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hash_made_elsewhere_is_argon2id_of_bounded_cost() {
+        let with = |algorithm: &str, cost: &str| {
+            DUMMY
+                .replace("argon2id", algorithm)
+                .replace("m=19456,t=2,p=1", cost)
+        };
+        for cost in ["m=1048576,t=10,p=16", "m=8,t=1,p=1", "m=65536,t=3,p=4"] {
+            assert_eq!(check_hash(&with("argon2id", cost)), Ok(()), "{cost}");
+        }
+        for (algorithm, cost) in [
+            ("argon2i", "m=19456,t=2,p=1"),
+            ("argon2d", "m=19456,t=2,p=1"),
+            ("argon2id", "m=1048577,t=2,p=1"),
+            ("argon2id", "m=19456,t=11,p=1"),
+            ("argon2id", "m=19456,t=2,p=17"),
+            ("argon2id", "m=1,t=2,p=1"),
+        ] {
+            let bad = with(algorithm, cost);
+            assert!(check_hash(&bad).is_err(), "{bad}");
         }
     }
 }

@@ -45,7 +45,7 @@ pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Clie
             return Err(invalid_client("the client secret is wrong").into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
-            verify(server, &client.id, source, &assertion).await?;
+            verify(server, &client, source, &assertion).await?;
         }
         (Auth::Secret(_), _) => {
             return Err(invalid_client(
@@ -132,11 +132,18 @@ fn issuer_of(assertion: &str) -> Option<String> {
 }
 
 /// Checks an assertion (RFC 7523 §3, rule A-43) and notes its `jti`.
-async fn verify(server: &Server, id: &str, source: &KeySource, assertion: &str) -> Result<()> {
+async fn verify(
+    server: &Server,
+    client: &Client,
+    source: &KeySource,
+    assertion: &str,
+) -> Result<()> {
+    let id = client.id.as_str();
     let keys = client_keys::keys(server, source, jwt::kid_of(assertion).as_deref()).await?;
-    let (_, claims) = keys
+    let (header, claims) = keys
         .verify(assertion)
         .map_err(|why| invalid_client(format!("client_assertion: {why}")))?;
+    check_header(client, &header)?;
     let now = server.now();
     let issuer = server.config.issuer.as_str();
     let expires_at = check_claims(
@@ -162,6 +169,26 @@ async fn verify(server: &Server, id: &str, source: &KeySource, assertion: &str) 
     }
 }
 
+/// `typ` and the algorithm that the client registered.
+fn check_header(client: &Client, header: &Map<String, Value>) -> std::result::Result<(), Refusal> {
+    let text = |name| header.get(name).and_then(Value::as_str);
+    let is_assertion = |typ: &str| {
+        ["jwt", "client-authentication+jwt"].contains(&typ.to_ascii_lowercase().as_str())
+    };
+    if header.contains_key("typ") && !text("typ").is_some_and(is_assertion) {
+        return Err(invalid_client(
+            "client_assertion: typ must be JWT or client-authentication+jwt",
+        ));
+    }
+    let registered = client.metadata.token_endpoint_auth_signing_alg.as_deref();
+    if registered.is_some_and(|alg| text("alg") != Some(alg)) {
+        return Err(invalid_client(
+            "client_assertion: alg must be the registered token_endpoint_auth_signing_alg",
+        ));
+    }
+    Ok(())
+}
+
 /// `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`; returns `exp`.
 fn check_claims(
     claims: &Map<String, Value>,
@@ -176,7 +203,8 @@ fn check_claims(
     }
     let accepted = |value: &Value| value.as_str().is_some_and(|aud| audiences.contains(&aud));
     let for_us = match claims.get("aud") {
-        Some(Value::Array(many)) => many.iter().any(accepted),
+        // An audience beside us could present the assertion to us, or we to it.
+        Some(Value::Array(many)) => !many.is_empty() && many.iter().all(accepted),
         Some(one) => accepted(one),
         None => false,
     };
@@ -220,11 +248,13 @@ mod tests {
             check(json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 1100})).unwrap(),
             1100
         );
-        assert!(check(json!({"iss": "c", "sub": "c", "aud": ["x", "https://as/token"], "exp": 1100, "iat": 1050})).is_ok());
+        assert!(check(json!({"iss": "c", "sub": "c", "aud": ["https://as", "https://as/token"], "exp": 1100, "iat": 1050})).is_ok());
         for bad in [
             json!({"iss": "d", "sub": "c", "aud": "https://as", "exp": 1100}),
             json!({"iss": "c", "sub": "d", "aud": "https://as", "exp": 1100}),
             json!({"iss": "c", "sub": "c", "aud": "https://other", "exp": 1100}),
+            json!({"iss": "c", "sub": "c", "aud": ["https://other", "https://as"], "exp": 1100}),
+            json!({"iss": "c", "sub": "c", "aud": [], "exp": 1100}),
             json!({"iss": "c", "sub": "c", "exp": 1100}),
             json!({"iss": "c", "sub": "c", "aud": "https://as"}),
             json!({"iss": "c", "sub": "c", "aud": "https://as", "exp": 940}),

@@ -95,7 +95,11 @@ async fn fetched(server: &Server, url: &Url, kid: Option<&str>) -> Result<Arc<Pu
 }
 
 async fn fetch(server: &Server, url: &Url, now: i64) -> std::result::Result<Kept, String> {
-    let fetched = server.outbound.get_json(url).await.map_err(|why| why.0)?;
+    let fetched = server
+        .outbound
+        .get_json(url)
+        .await
+        .map_err(|error| error.why)?;
     let jwks: Value = serde_json::from_slice(&fetched.body).map_err(|_| "not JSON")?;
     let keys = PublicKeys::parse(&jwks).map_err(|why| why.0)?;
     let (least, most) = FRESH;

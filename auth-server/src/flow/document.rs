@@ -3,7 +3,7 @@
 //! 1. the id must be a proper URL and the operator must trust it;
 //! 2. a kept copy serves while it is fresh;
 //! 3. else the document is fetched; a valid one is kept, one that is not valid is refused and never kept;
-//! 4. when it cannot be fetched, the kept copy serves for a week, then the catalogue.
+//! 4. when it cannot be fetched, the kept copy serves for a week, then the catalogue; unless the host says that it is gone.
 //!
 //! Every document, wherever it comes from, is read by the same rules.
 
@@ -81,6 +81,15 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
             };
             keep(server, copy, news).await?;
             Ok(client)
+        }
+        // The owner took it away: neither our copy nor the catalogue may speak for the owner.
+        Err(why) if why.gone => {
+            let url = id.as_str().to_owned();
+            let drop = server
+                .store
+                .write(url, |tx, url| Box::pin(tx.delete_document(url)));
+            drop.await?;
+            Err(unreachable(&id, &why).into())
         }
         Err(why) => stand_in(server, &id, kept, &why).await,
     }

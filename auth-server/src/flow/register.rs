@@ -1,6 +1,6 @@
 //! Clients that register themselves (RFC 7591) and manage what they registered (RFC 7592).
 //!
-//! A public client that registers what another one registered before gets the same `client_id`, without management,
+//! A public client on people's devices that registers what another one registered before gets the same `client_id`, without management,
 //! and the management of the first is closed in the same transaction: the id stands for software that anybody can
 //! install, so no installation may change or delete it for the others (rule A-62). Software statements are ignored.
 
@@ -32,6 +32,7 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     let now = server.now();
     let likeness = register::likeness(&accepted.metadata);
     if accepted.method == Method::None
+        && accepted.is_native()
         && let Some(twin) = server.store.twin(&likeness).await?
         && share(server, &twin, &likeness, address).await?
     {

@@ -247,11 +247,26 @@ impl Client {
         let m = &self.metadata;
         let mut uris = m.redirect_uris.clone();
         uris.sort();
-        fingerprint(&serde_json::json!([uris, m.client_name, m.jwks, m.jwks_uri]).to_string())
+        let grants: Vec<_> = self.grants.iter().map(|grant| grant.as_str()).collect();
+        let facts = serde_json::json!([
+            uris,
+            m.client_name,
+            m.jwks,
+            m.jwks_uri,
+            grants,
+            m.token_endpoint_auth_method
+        ]);
+        fingerprint(&facts.to_string())
     }
 }
 
 impl Accepted {
+    /// True when every answer stays on the user's device: software that anybody can install.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        self.redirects.iter().all(RegisteredUri::is_native)
+    }
+
     /// The client with its identity and, for a secret method, the digest of its secret.
     pub fn into_client(
         self,

@@ -41,6 +41,9 @@ impl ClientIdUrl {
         if url.query().is_some() {
             return refuse("a query is not allowed");
         }
+        if url.host_str().is_some_and(|host| host.ends_with('.')) {
+            return refuse("the host must not end with a dot: it would be a second spelling");
+        }
         // `Url` has resolved dot segments and added a missing path, so the text is looked at.
         let rest = text.get("https://".len()..).unwrap_or_default();
         let Some((_, path)) = rest.split_once('/') else {
@@ -71,9 +74,13 @@ impl ClientIdUrl {
     }
 
     /// Applies the operator's lists of hosts and exact ids: `deny` goes first, an empty `allow` admits everybody
-    /// (rule A-60). They are about documents only; a client that registers itself has no host that could be checked.
+    /// (rule A-60). A host in `deny` stands for every name below it too, one in `allow` for itself. They are about
+    /// documents only; a client that registers itself has no host that could be checked.
     pub fn trusted(&self, allow: &[String], deny: &[String]) -> Result<(), Refusal> {
-        if deny.iter().any(|entry| self.is_named(entry)) {
+        if deny
+            .iter()
+            .any(|entry| self.is_named(entry) || self.is_below(entry))
+        {
             return Err(invalid_client("this server does not accept this client")
                 .setting("registration.deny"));
         }
@@ -84,6 +91,15 @@ impl ClientIdUrl {
             .setting("registration.allow"));
         }
         Ok(())
+    }
+
+    /// True for a host below the one that the entry names.
+    fn is_below(&self, entry: &str) -> bool {
+        let Some(url::Host::Domain(host)) = self.url.host() else {
+            return false;
+        };
+        let above = host.strip_suffix(&entry.to_ascii_lowercase());
+        above.is_some_and(|above| above.ends_with('.'))
     }
 
     fn is_named(&self, entry: &str) -> bool {
@@ -185,6 +201,8 @@ mod tests {
             ("https://b\u{fc}cher.example/c", "normal form"),
             ("https://", "not a URL"),
             ("https://[::1/c", "not a URL"),
+            ("https://client.example./c", "end with a dot"),
+            ("https://client.example.:8443/c", "end with a dot"),
             ("client.example/c", "not a URL"),
         ] {
             let refusal = ClientIdUrl::parse(bad).unwrap_err();
@@ -220,6 +238,17 @@ mod tests {
             Err("registration.deny")
         );
         assert_eq!(setting(&[], &[ID]), Err("registration.deny"));
+        assert_eq!(
+            setting(&["client.example"], &["Example"]),
+            Err("registration.deny")
+        );
+        assert_eq!(
+            setting(&[], &["ient.example", "x.client.example", ""]),
+            Ok(())
+        );
+        let below = ClientIdUrl::parse("https://www.client.example/c").unwrap();
+        assert!(below.trusted(&[], &list(&["client.example"])).is_err());
+        assert!(below.trusted(&list(&["client.example"]), &[]).is_err());
         let with_port = ClientIdUrl::parse("https://client.example:8443/c").unwrap();
         assert!(
             with_port

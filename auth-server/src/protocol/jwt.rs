@@ -274,8 +274,8 @@ impl PublicKeys {
         let alg = text("alg")
             .and_then(Alg::parse)
             .ok_or_else(|| invalid("alg must be ES256, RS256, PS256 or EdDSA"))?;
-        if header.contains_key("crit") {
-            return Err(invalid("crit is not supported"));
+        if header.contains_key("crit") || header.contains_key("b64") {
+            return Err(invalid("crit and b64 are not supported"));
         }
         let kid = text("kid");
         let mut candidates = self.0.iter().filter(|key| {

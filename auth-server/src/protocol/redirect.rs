@@ -7,7 +7,7 @@ use super::issuer::is_loopback;
 use super::refusal::{Code, Refusal};
 
 /// Schemes that browsers or systems treat as code, local data or another protocol; never a redirect target.
-const REFUSED_SCHEMES: [&str; 16] = [
+const REFUSED_SCHEMES: [&str; 34] = [
     "javascript",
     "data",
     "file",
@@ -19,11 +19,40 @@ const REFUSED_SCHEMES: [&str; 16] = [
     "ws",
     "wss",
     "ftp",
+    "ftps",
+    "sftp",
     "mailto",
     "tel",
     "sms",
     "intent",
     "chrome",
+    "ssh",
+    "smb",
+    "nfs",
+    "telnet",
+    "ldap",
+    "ldaps",
+    "rdp",
+    "vnc",
+    "sip",
+    "sips",
+    "irc",
+    "news",
+    "gopher",
+    "jar",
+    "res",
+    "shell",
+];
+/// Families of schemes that start programs of a system.
+const REFUSED_PREFIXES: [&str; 5] = ["ms-", "search", "itms", "facetime", "x-apple"];
+/// Parameters of our answer, which a registered URI must not bring along (rule A-24).
+const ANSWER: [&str; 6] = [
+    "code",
+    "state",
+    "iss",
+    "error",
+    "error_description",
+    "error_uri",
 ];
 /// Longest redirect URI that we store, in bytes.
 const LONGEST: usize = 2048;
@@ -48,8 +77,11 @@ impl RegisteredUri {
         if text.len() > LONGEST {
             return refuse("longer than 2048 bytes");
         }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return refuse("has white space or control characters");
+        if !text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&b))
+        {
+            return refuse("only the characters of RFC 3986 are allowed; percent-encode others");
         }
         let Ok(url) = Url::parse(text) else {
             return refuse("not an absolute URI");
@@ -69,10 +101,23 @@ impl RegisteredUri {
                 );
             }
             ("https", None) => return refuse("has no host"),
-            (scheme, _) if REFUSED_SCHEMES.contains(&scheme) => {
+            (scheme, _) if is_refused(scheme) => {
                 return refuse("this scheme is never a redirect target");
             }
             _ => {}
+        }
+        if matches!(url.scheme(), "http" | "https") && !is_plain(text, &url) {
+            return refuse(
+                "write it as scheme://host with a host of letters, digits, dots and hyphens",
+            );
+        }
+        if url
+            .query_pairs()
+            .any(|(name, _)| ANSWER.contains(&name.as_ref()))
+        {
+            return refuse(
+                "a parameter of our answer (code, state, iss, error) must not stand in it",
+            );
         }
         Ok(RegisteredUri {
             text: text.to_owned(),
@@ -97,11 +142,11 @@ impl RegisteredUri {
         }
     }
 
-    /// True when the answer goes to a program on the user's own device, which no one can verify: loopback http or
-    /// a private-use scheme.
+    /// True when the answer goes to a program on the user's own device, which no one can verify: a loopback host, with
+    /// https too, or a private-use scheme.
     #[must_use]
     pub fn is_native(&self) -> bool {
-        self.is_loopback() || self.url.scheme() != "https"
+        self.url.scheme() != "https" || self.url.host().is_some_and(|host| is_loopback(&host))
     }
 
     /// True for a loopback http URI, whose port is chosen at run time (RFC 8252 §7.3).
@@ -120,6 +165,35 @@ impl RegisteredUri {
             _ => false,
         }
     }
+}
+
+fn is_refused(scheme: &str) -> bool {
+    let family = |prefix: &&str| scheme.starts_with(*prefix);
+    REFUSED_SCHEMES.contains(&scheme) || REFUSED_PREFIXES.iter().any(family)
+}
+
+/// True for `scheme://host…` as every browser reads it: two slashes, then a host that is written as it is understood
+/// and whose characters mean nothing in a Content-Security-Policy.
+fn is_plain(text: &str, url: &Url) -> bool {
+    let plain = match url.host() {
+        Some(url::Host::Domain(name)) => {
+            let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+            name.bytes().all(letter) && !name.ends_with('.')
+        }
+        Some(_) => true,
+        None => false,
+    };
+    let rest = ["https://", "http://"]
+        .into_iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    let (Some(host), Some(rest)) = (url.host_str(), rest) else {
+        return false;
+    };
+    let written = rest.get(..host.len());
+    let ends = rest
+        .get(host.len()..)
+        .is_some_and(|after| after.is_empty() || after.starts_with(['/', ':', '?']));
+    plain && ends && written.is_some_and(|written| written.eq_ignore_ascii_case(host))
 }
 
 /// The URI without the port of a loopback http URI, which native apps choose anew at every start.
@@ -358,6 +432,113 @@ mod tests {
             ),
         ] {
             assert!(!matches(registered, requested), "{registered} {requested}");
+        }
+    }
+
+    #[test]
+    fn a_registered_uri_means_the_same_to_every_browser() {
+        for bad in [
+            "https:ex.example/cb",
+            "https:///ex.example/cb",
+            "https:/ex.example/cb",
+            "HTTPS://ex.example/cb",
+            "https://ex.example\\@evil.example/cb",
+            "https://\u{fc}.example/cb",
+            "https://c.example/\u{fc}",
+            "https://0x7f.1/cb",
+            "https://2130706433/cb",
+            "https://192.0.2.1./cb",
+            "https://a;sandbox/cb",
+            "https://*/cb",
+            "https://*.c.example/cb",
+            "https://a,b/cb",
+            "https://c.example./cb",
+            "https://c.example/{cb}",
+        ] {
+            assert!(RegisteredUri::parse(bad).is_err(), "{bad}");
+        }
+        for good in [
+            "https://C.example/cb",
+            "https://c.example",
+            "https://c.example:8443?x=1",
+            "https://xn--bcher-kva.example/cb",
+            "https://192.0.2.1/cb",
+            "https://[2001:db8::1]:443/cb",
+        ] {
+            assert!(RegisteredUri::parse(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_registered_uri_brings_no_parameter_of_our_answer() {
+        for name in [
+            "code",
+            "state",
+            "iss",
+            "error",
+            "error_description",
+            "error_uri",
+            "st%61te",
+        ] {
+            for uri in ["https://c.example/cb?x=1&", "cursor://a/cb?"] {
+                let bad = format!("{uri}{name}=1");
+                assert!(RegisteredUri::parse(&bad).is_err(), "{bad}");
+            }
+        }
+        assert!(RegisteredUri::parse("https://c.example/cb?statement=1").is_ok());
+    }
+
+    #[test]
+    fn schemes_of_the_system_and_of_the_network_are_refused_and_those_of_apps_are_not() {
+        for scheme in [
+            "search-ms",
+            "search",
+            "ms-msdt",
+            "MS-officecmd",
+            "ssh",
+            "smb",
+            "telnet",
+            "ldap",
+            "nfs",
+            "rdp",
+            "vnc",
+            "sip",
+            "sms",
+            "facetime-audio",
+            "itms-services",
+        ] {
+            let bad = format!("{scheme}://x/cb");
+            assert!(RegisteredUri::parse(&bad).is_err(), "{bad}");
+        }
+        for scheme in [
+            "cursor",
+            "vscode",
+            "vscode-insiders",
+            "windsurf",
+            "zed",
+            "com.example.app",
+        ] {
+            let good = format!("{scheme}://x/cb");
+            assert!(RegisteredUri::parse(&good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn whatever_stays_on_the_device_is_native() {
+        for (uri, native) in [
+            ("https://localhost:5000/cb", true),
+            ("https://127.0.0.1/cb", true),
+            ("https://[::1]/cb", true),
+            ("http://[::1]/cb", true),
+            ("cursor://a/cb", true),
+            ("https://c.example/cb", false),
+            ("https://localhost.example/cb", false),
+        ] {
+            assert_eq!(
+                RegisteredUri::parse(uri).unwrap().is_native(),
+                native,
+                "{uri}"
+            );
         }
     }
 

@@ -39,4 +39,10 @@ impl Tx {
             .bind(&document.url).bind(&document.body).bind(document.fetched_at).bind(document.fresh_until).bind(most)
             .execute(c).await.map(|_| ()))
     }
+
+    /// Forgets a document.
+    pub async fn delete_document(&mut self, url: &str) -> Result<(), sqlx::Error> {
+        const SQL: &str = "DELETE FROM documents WHERE url = $1";
+        write!(self, c => sqlx::query(SQL).bind(url).execute(c).await.map(|_| ()))
+    }
 }

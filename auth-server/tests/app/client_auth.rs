@@ -204,3 +204,24 @@ async fn a_bad_assertion_is_invalid_client() {
         "a refused assertion does not burn another"
     );
 }
+
+#[tokio::test]
+async fn an_assertion_of_another_type_or_algorithm_is_refused() {
+    let client = KeyClient::start().await;
+    let claims = json!({"iss": "keyed", "sub": "keyed", "aud": "https://as.example.com", "exp": START + 60, "jti": "t"});
+    let signer = ES256.signer_from_pem(&client.pem).unwrap();
+    let sign = |name: &str, value: Value| {
+        let mut header = JwsHeader::new();
+        header.set_key_id("k1");
+        header.set_claim(name, Some(value)).unwrap();
+        josekit::jws::serialize_compact(claims.to_string().as_bytes(), &header, &signer).unwrap()
+    };
+    for assertion in [sign("typ", json!("at+jwt")), sign("b64", json!(true))] {
+        assert_eq!(
+            client.send(&assertion).await.error(),
+            (401, "invalid_client".to_owned())
+        );
+    }
+    let good = sign("typ", json!("client-authentication+jwt"));
+    assert_eq!(client.send(&good).await.status.as_u16(), 200);
+}

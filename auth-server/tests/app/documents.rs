@@ -331,6 +331,9 @@ async fn the_operators_catalogue_goes_before_the_built_in_one() {
     let catalogue = format!("[registration]\ncatalogue = {:?}\n", folder.path());
     let app = start(&hosts, &catalogue).await;
     let id = "https://zed.dev/oauth/client-metadata.json";
+    for id in [id, ID] {
+        hosts.put(id, status("403 Forbidden"));
+    }
     assert!(page(&app, id, CALLBACK).await.contains("Our Zed"));
     assert!(works(&app).await);
     let denied = catalogue.replace("[registration]", "[registration]\ndeny = [\"zed.dev\"]");
@@ -557,5 +560,37 @@ async fn the_number_of_kept_documents_is_bounded() {
             .await
             .unwrap();
         assert!(store.document("a").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_its_owner_took_away_is_gone() {
+    let hosts = Hosts::start(&["client.example"]).await;
+    for gone in ["404 Not Found", "410 Gone"] {
+        hosts.put_json(ID, "", &document());
+        let app = start(&hosts, "").await;
+        assert!(works(&app).await);
+        hosts.put(ID, status(gone));
+        app.wait(300);
+        refused(&app, ID, &format!("status {}", &gone[..3])).await;
+        assert!(app.server.store.document(ID).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_denied_host_is_denied_in_every_spelling_and_with_its_names_below() {
+    let hosts = Hosts::start(&["client.example", "www.client.example"]).await;
+    let app = start(&hosts, "[registration]\ndeny = [\"client.example\"]\n").await;
+    for id in [
+        "https://client.example./client.json",
+        "https://www.client.example/client.json",
+        ID,
+    ] {
+        let page = page(&app, id, CALLBACK).await;
+        assert!(
+            page.contains("data-page=\"error\"") && page.contains("invalid_client"),
+            "{id}"
+        );
+        assert_eq!(hosts.asked(id), 0, "{id}");
     }
 }

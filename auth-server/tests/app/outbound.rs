@@ -13,7 +13,7 @@ async fn fetch(outbound: &Outbound, url: &str) -> Result<Fetched, String> {
     outbound
         .get_json(&Url::parse(url).unwrap())
         .await
-        .map_err(|error| error.0)
+        .map_err(|error| error.why)
 }
 
 /// What is fetched when the host sends these bytes.

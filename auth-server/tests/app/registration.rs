@@ -21,6 +21,13 @@ fn metadata(name: &str) -> Value {
     })
 }
 
+/// What a program on many devices registers.
+fn installed(name: &str) -> Value {
+    let mut metadata = metadata(name);
+    metadata["redirect_uris"] = json!(["http://127.0.0.1/cb"]);
+    metadata
+}
+
 fn confidential(name: &str) -> Value {
     let mut metadata = metadata(name);
     metadata["token_endpoint_auth_method"] = json!("client_secret_basic");
@@ -66,7 +73,7 @@ async fn registered(app: &TestApp, metadata: &Value) -> Value {
 async fn from(app: &TestApp, address: &str, name: &str) -> StatusCode {
     let mut request = Request::post("/register")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(metadata(name).to_string()))
+        .body(Body::from(installed(name).to_string()))
         .unwrap();
     let address = SocketAddr::new(address.parse().unwrap(), 1);
     request.extensions_mut().insert(ConnectInfo(address));
@@ -495,7 +502,7 @@ async fn clients_that_authenticate_are_never_shared() {
     assert_ne!(one["client_id"], two["client_id"]);
     assert_ne!(one["client_secret"], two["client_secret"]);
     assert_ne!(
-        registered(&app, &metadata("App")).await["client_id"],
+        registered(&app, &installed("App")).await["client_id"],
         one["client_id"]
     );
 }
@@ -504,13 +511,13 @@ async fn clients_that_authenticate_are_never_shared() {
 async fn unused_registrations_are_forgotten_and_a_shared_one_starts_its_term_anew() {
     for app in TestApp::everywhere().await {
         let unused = registered(&app, &metadata("Unused")).await;
-        let shared = registered(&app, &metadata("Shared")).await;
+        let shared = registered(&app, &installed("Shared")).await;
         let used = registered(&app, &metadata("Used")).await;
         app.client(used["client_id"].as_str().unwrap())
             .tokens("")
             .await;
         app.wait(DAY - 10);
-        registered(&app, &metadata("Shared")).await;
+        registered(&app, &installed("Shared")).await;
         app.wait(20);
         app.server
             .store
@@ -535,11 +542,11 @@ async fn a_short_term_is_started_anew_in_time() {
         "[registration]\nforget_unused_after = \"60s\"\n",
     )
     .await;
-    let first = registered(&app, &metadata("App")).await;
+    let first = registered(&app, &installed("App")).await;
     for _ in 0..5 {
         app.wait(31);
         assert_eq!(
-            registered(&app, &metadata("App")).await["client_id"],
+            registered(&app, &installed("App")).await["client_id"],
             first["client_id"]
         );
         app.wait(20);
@@ -556,7 +563,7 @@ async fn a_short_term_is_started_anew_in_time() {
         .await
         .unwrap();
     assert_ne!(
-        registered(&app, &metadata("App")).await["client_id"],
+        registered(&app, &installed("App")).await["client_id"],
         first["client_id"]
     );
 }
@@ -564,7 +571,7 @@ async fn a_short_term_is_started_anew_in_time() {
 #[tokio::test]
 async fn a_registration_that_ended_is_not_shared() {
     for app in TestApp::everywhere().await {
-        let first = registered(&app, &metadata("App")).await;
+        let first = registered(&app, &installed("App")).await;
         let (path, token) = management(&first);
         send(&app, Method::DELETE, &path, Some(&token), None).await;
         let second = registered(&app, &metadata("App")).await;
@@ -642,4 +649,19 @@ async fn neither_deleting_nor_hurrying_evades_the_limits() {
         .iter()
         .filter(|answer| answer.status == StatusCode::CREATED);
     assert_eq!(added.count(), 3);
+}
+
+#[tokio::test]
+async fn a_web_client_is_never_shared_so_nobody_closes_its_management() {
+    for app in TestApp::everywhere().await {
+        let first = registered(&app, &metadata("Web")).await;
+        let second = registered(&app, &metadata("Web")).await;
+        assert_ne!(first["client_id"], second["client_id"]);
+        let (path, token) = management(&first);
+        let read = Request::get(path)
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(app.send(read).await.status, StatusCode::OK);
+    }
 }

@@ -259,6 +259,7 @@ fn deceives(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::secret::Digest;
     use serde_json::json;
 
     fn accept(origin: Origin, value: serde_json::Value) -> Result<Accepted, Refusal> {
@@ -366,5 +367,45 @@ mod tests {
         ] {
             assert_ne!(base.fingerprint(), client(other).fingerprint());
         }
+    }
+
+    #[test]
+    fn a_client_that_may_do_more_or_proves_less_has_another_fingerprint() {
+        let client = |origin, value| {
+            accept(origin, value)
+                .unwrap()
+                .into_client("x".into(), origin, Some(Digest::stored("d".into())))
+                .unwrap()
+                .fingerprint()
+        };
+        let with = |grants: &[&str], method: &str| {
+            client(
+                Origin::Dynamic,
+                json!({"client_name": "C", "redirect_uris": [CB], "grant_types": grants,
+                    "token_endpoint_auth_method": method, "jwks_uri": "https://c.example/jwks"}),
+            )
+        };
+        let base = with(&["authorization_code", "refresh_token"], "private_key_jwt");
+        assert_eq!(
+            base,
+            with(&["refresh_token", "authorization_code"], "private_key_jwt")
+        );
+        for other in [
+            with(&["authorization_code"], "private_key_jwt"),
+            with(&["authorization_code", "refresh_token"], "none"),
+            with(
+                &["authorization_code", "refresh_token"],
+                "client_secret_basic",
+            ),
+        ] {
+            assert_ne!(base, other);
+        }
+        let uris = |uris: [&str; 2]| {
+            client(
+                Origin::Document,
+                json!({"client_name": "C", "redirect_uris": uris}),
+            )
+        };
+        assert_eq!(uris([CB, "a:/b"]), uris(["a:/b", CB]));
     }
 }
