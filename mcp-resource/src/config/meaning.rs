@@ -83,6 +83,8 @@ fn explain(written: &Written, error: &PolicyError) -> ConfigError {
         "issuer" => "auth.issuer",
         "jwks_uri" => "auth.jwks_uri",
         "required_scopes" => "auth.required_scopes",
+        "audiences" => "auth.audiences",
+        "included_scopes" => "auth.included_scopes",
         "algorithms" => "auth.algorithms",
         "leeway" => "auth.leeway_seconds",
         "claims.client" => "auth.client_claims",
@@ -97,16 +99,13 @@ fn explain(written: &Written, error: &PolicyError) -> ConfigError {
 }
 
 fn scopes(written: &Written, name: &str) -> Result<Scopes, ConfigError> {
-    let list = written.list(name);
-    match list
-        .iter()
-        .find(|scope| scope.is_empty() || scope.contains(char::is_whitespace))
-    {
+    let scopes: Scopes = written.list(name).into_iter().collect();
+    match scopes.first_malformed() {
         Some(scope) => Err(written.refuse(
             name,
             format!("{scope:?} is not one scope; write each as its own text"),
         )),
-        None => Ok(list.into_iter().collect()),
+        None => Ok(scopes),
     }
 }
 
@@ -169,6 +168,10 @@ fn links(written: &Written, public_url: &Url) -> Result<Links, ConfigError> {
             .map_err(|error| written.refuse("public_url", error.to_string()));
     };
     match Url::parse(base) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(written.refuse(
+            "documents.base_url",
+            "must not contain a user name or password: it is part of every search result",
+        )),
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
             Ok(Links::Published(url))
         }

@@ -29,6 +29,8 @@ const FRESH_BY_DEFAULT: Duration = Duration::from_mins(10);
 #[derive(Debug)]
 pub(super) struct Discovery {
     issuer: String,
+    /// Whether the issuer is on this machine.
+    local: bool,
     places: Vec<String>,
     jwks_uri: Option<String>,
     algorithms: Vec<Algorithm>,
@@ -77,6 +79,7 @@ impl Discovery {
         let issuer = Url::parse(&policy.issuer).map_err(|_| refuse("is not an absolute URL"))?;
         Ok(Self {
             issuer: policy.issuer.clone(),
+            local: is_loopback(&issuer),
             places: well_known(&issuer),
             jwks_uri: policy.jwks_uri.clone(),
             algorithms: policy.algorithms.clone(),
@@ -144,12 +147,20 @@ impl Discovery {
         let Some(jwks_uri) = metadata.jwks_uri else {
             return refuse("names no jwks_uri".to_owned());
         };
-        let allowed =
-            Url::parse(&jwks_uri).is_ok_and(|url| url.scheme() == "https" || is_loopback(&url));
-        if allowed {
-            Ok(jwks_uri)
-        } else {
-            refuse(format!("names a jwks_uri that is not https: {jwks_uri}"))
+        match Url::parse(&jwks_uri) {
+            // As parsed, nothing in it can break a line of our log.
+            Ok(url) if self.may_name(&url) => Ok(url.into()),
+            _ => refuse(format!("names a jwks_uri that is not https: {jwks_uri:?}")),
+        }
+    }
+
+    /// Keys come over https; over http only within this machine, and only for an issuer on it: another one would make us ask
+    /// our neighbours.
+    fn may_name(&self, jwks_uri: &Url) -> bool {
+        match jwks_uri.scheme() {
+            "https" => true,
+            "http" => self.local && is_loopback(jwks_uri),
+            _ => false,
         }
     }
 
@@ -274,5 +285,38 @@ mod tests {
             error.to_string().contains("holds no certificate"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn only_an_issuer_on_this_machine_names_keys_on_this_machine() {
+        for (issuer, jwks_uri, allowed) in [
+            (
+                "https://login.example.com",
+                "https://keys.example.com/k",
+                true,
+            ),
+            (
+                "https://login.example.com",
+                "http://keys.example.com/k",
+                false,
+            ),
+            (
+                "https://login.example.com",
+                "http://127.0.0.1:9200/k",
+                false,
+            ),
+            (
+                "https://login.example.com",
+                "http://localhost:9200/k",
+                false,
+            ),
+            ("http://localhost:8080", "http://127.0.0.1:8080/k", true),
+            ("http://localhost:8080", "ftp://localhost/k", false),
+            ("http://localhost:8080", "http://keys.example.com/k", false),
+        ] {
+            let discovery = Discovery::new(&Policy::new("https://h/mcp", issuer)).unwrap();
+            let url = Url::parse(jwks_uri).unwrap();
+            assert_eq!(discovery.may_name(&url), allowed, "{issuer} {jwks_uri}");
+        }
     }
 }

@@ -83,18 +83,21 @@ impl Keys {
         self.fetch().await
     }
 
-    /// Keys that may contain one that `seen` lacked: a newer set if there is one, else one fetch per cool-down.
-    pub(super) async fn beyond(&self, seen: &Arc<KeySet>) -> Arc<KeySet> {
+    /// Keys that may contain one that `seen` lacked: a newer set if there is one, else one fetch per cool-down. Fails when
+    /// the issuer could not be asked: then nobody knows whose key it is.
+    pub(super) async fn beyond(&self, seen: &Arc<KeySet>) -> Result<Arc<KeySet>, Unreachable> {
         let _flight = self.flight.lock().await;
         let now = Instant::now();
         if let Some(held) = self
             .read(now)
             .filter(|held| held.set.fingerprint() != seen.fingerprint())
         {
-            return held.set;
+            return Ok(held.set);
         }
         if self.search_again_at().is_some_and(|again| now < again) {
-            return Arc::clone(seen);
+            return self
+                .recent_failure()
+                .map_or_else(|| Ok(Arc::clone(seen)), Err);
         }
         let fetched = self.fetch().await;
         // A failed search says nothing about the key, so it may be repeated soon.
@@ -105,7 +108,7 @@ impl Keys {
         };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.search_again_at = Some(Instant::now() + pause);
-        fetched.unwrap_or_else(|_| Arc::clone(seen))
+        fetched
     }
 
     fn search_again_at(&self) -> Option<Instant> {

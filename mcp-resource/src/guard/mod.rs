@@ -26,8 +26,9 @@
 //! ```
 //!
 //! Inside a handler, [`Guard::require`] decides about one operation. The token itself goes no further: the guard takes the
-//! `Authorization` header out of the request, so nothing behind it can forward it. `OPTIONS` passes without a token (a
-//! browser sends none); put a CORS layer outside of the guard, so that its refusals can be read by browsers too.
+//! `Authorization` header out of the request, so nothing behind it can forward it. `OPTIONS` needs no token (a browser
+//! sends none) and is answered by the guard, with nothing; put a CORS layer outside of the guard, which answers preflights
+//! and lets browsers read refusals.
 //!
 //! Flow of one request: [`Guard`] → `cache` (seen before?) → `keys` → `discovery` → `jwks` → `verify` → `challenge`.
 
@@ -178,7 +179,7 @@ impl Guard {
             .verify(&set)
             .map_err(|invalid| self.invalid(&invalid))?;
         if caller.is_none() {
-            set = keys.beyond(&set).await;
+            set = keys.beyond(&set).await.map_err(|_| Denied::unavailable())?;
             caller = claimed
                 .verify(&set)
                 .map_err(|invalid| self.invalid(&invalid))?;

@@ -93,6 +93,24 @@ impl Policy {
                 "is not one scope token (RFC 6749 §3.3)",
             ));
         }
+        let included = self.included_scopes.iter();
+        let included: Scopes = included
+            .flat_map(|(broad, narrow)| std::iter::once(broad).chain(narrow))
+            .collect();
+        if let Some(scope) = included.first_malformed() {
+            return Err(PolicyError::new(
+                "included_scopes",
+                &format!("{scope:?}"),
+                "is not one scope token (RFC 6749 §3.3)",
+            ));
+        }
+        if self.audiences.iter().any(String::is_empty) {
+            return Err(PolicyError::new(
+                "audiences",
+                "\"\"",
+                "is the audience of nobody",
+            ));
+        }
         if self.algorithms.is_empty() {
             return Err(PolicyError::new(
                 "algorithms",

@@ -47,7 +47,7 @@ impl Scopes {
     }
 
     /// The first token that RFC 6749 §3.3 does not allow: `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`.
-    pub(super) fn first_malformed(&self) -> Option<&str> {
+    pub(crate) fn first_malformed(&self) -> Option<&str> {
         let allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E);
         self.iter()
             .find(|scope| scope.is_empty() || !scope.bytes().all(allowed))

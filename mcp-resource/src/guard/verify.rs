@@ -8,7 +8,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::Caller;
@@ -18,6 +19,8 @@ use super::scope::{Scopes, expand};
 
 /// Longer tokens are refused unread.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// Anybody can send what a detail shows, so our log holds no more of it.
+const MAX_DETAIL_CHARS: usize = 200;
 
 /// A token that is right in everything but, perhaps, its signature.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Invalid {
     pub(super) fn new(rule: &'static str, detail: impl Into<String>) -> Self {
         Self {
             rule,
-            detail: detail.into(),
+            detail: detail.into().chars().take(MAX_DETAIL_CHARS).collect(),
             setting: None,
         }
     }
@@ -62,7 +65,13 @@ struct Header {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
-    crit: Option<Value>,
+    /// Whether it is there, whatever it says.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
 }
 
 struct Parsed<'t> {
@@ -156,7 +165,7 @@ fn check_header(policy: &Policy, header: &Header) -> Result<Algorithm, Invalid> 
             refused
         });
     };
-    if header.crit.is_some() {
+    if header.crit {
         return Err(Invalid::new(
             "the header has critical extensions that are not understood",
             "crit (RFC 7515 §4.1.11)",
@@ -270,10 +279,11 @@ fn read_caller(
         )
         .unless("allowed_clients"));
     }
-    let subject = claim(&claims, subject)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .or_else(|| client_id.clone());
+    let subject = match claim(&claims, subject) {
+        None | Some(Value::Null) => client_id.clone(),
+        // Of any other type it names somebody, but nobody we can tell from others.
+        Some(named) => named.as_str().map(str::to_owned),
+    };
     let Some(subject) = subject.filter(|subject| !subject.is_empty()) else {
         return Err(
             Invalid::new("the token names neither a subject nor a client", "")
@@ -333,7 +343,13 @@ fn scopes(value: &Value) -> Scopes {
 fn show(value: Option<&Value>) -> String {
     value.map_or_else(
         || "missing".to_owned(),
-        |value| value.to_string().chars().take(200).collect(),
+        |value| {
+            value
+                .to_string()
+                .chars()
+                .take(MAX_DETAIL_CHARS / 2)
+                .collect()
+        },
     )
 }
 
@@ -433,7 +449,54 @@ mod tests {
             (caller.subject(), caller.client_id()),
             ("batch", Some("batch"))
         );
-        assert!(read_claims(&policy(), &json!({ "sub": "" })).is_err());
+        for sub in [
+            json!(""),
+            json!(7),
+            json!(["alice"]),
+            json!({}),
+            json!(false),
+        ] {
+            let claims = json!({ "sub": sub, "azp": "batch" });
+            assert!(read_claims(&policy(), &claims).is_err(), "{sub}");
+        }
+    }
+
+    #[test]
+    fn critical_extensions_are_refused_even_if_they_are_null() {
+        for crit in [json!(null), json!([]), json!(["exp"]), json!("b64")] {
+            let header = json!({ "alg": "ES256", "typ": "at+jwt", "crit": crit });
+            let invalid = read(&policy(), &token(&header, &json!({})), NOW).unwrap_err();
+            assert!(invalid.rule.contains("critical"), "{crit}: {invalid:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_to_the_log_is_short_whatever_was_sent() {
+        let long = "\u{7f}".repeat(3_000);
+        for header in [
+            json!({ "alg": long }),
+            json!({ "alg": "ES256", "typ": long }),
+            json!({ "alg": "ES256", "typ": "at+jwt" }),
+        ] {
+            let claims = json!({ "iss": long, "aud": long });
+            let invalid = read(&policy(), &token(&header, &claims), NOW).unwrap_err();
+            assert!(
+                invalid.detail.chars().count() <= MAX_DETAIL_CHARS,
+                "{invalid:?}"
+            );
+        }
+        let mut strict = policy();
+        strict.allowed_clients = vec!["assistant".to_owned()];
+        let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": long });
+        let claims = json!({
+            "iss": strict.issuer, "aud": strict.resource, "exp": NOW + 60, "client_id": long,
+        });
+        let refused = token(&header, &claims);
+        let invalid = read(&strict, &refused, NOW).unwrap_err();
+        assert!(invalid.detail.len() <= MAX_DETAIL_CHARS);
+        strict.allowed_clients.clear();
+        let claimed = read(&strict, &refused, NOW).unwrap();
+        assert!(Invalid::new("", claimed.key()).detail.len() <= MAX_DETAIL_CHARS);
     }
 
     #[test]

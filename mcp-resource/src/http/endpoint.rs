@@ -1,5 +1,5 @@
 //! What a request to the MCP endpoint passes, in this order: (CORS and the guard, outside) → host and origin → method →
-//! content type → the caller's limit → body → JSON → protocol version → scopes → MCP.
+//! content type → the caller's limit → body → JSON → protocol version → shape of a call → scopes → MCP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::guard::Caller;
 
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
+const INVALID_PARAMS: i32 = -32602;
 const UNSUPPORTED_VERSION: i32 = -32022;
 
 /// Any method on the MCP endpoint (MCP, Streamable HTTP).
@@ -40,6 +41,7 @@ async fn pass(app: &Shared, caller: &Caller, request: Request<Body>) -> Result<R
     let body = read(body, app.max_body_bytes, app.timeout).await?;
     let message = parse(&body)?;
     check_version(&parts.headers, &message)?;
+    check_call(&message)?;
     step_up::decide(&app.registry, &app.guard, caller, &message)?;
     // Answers are JSON unless something has to be streamed, so whoever takes one takes both.
     parts.headers.insert(
@@ -70,6 +72,14 @@ fn check_head(parts: &Parts) -> Result<(), Problem> {
         return Err(Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
+            description,
+        ));
+    }
+    if parts.headers.get_all(header::CONTENT_TYPE).iter().count() > 1 {
+        let description = "there is more than one Content-Type header";
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
             description,
         ));
     }
@@ -187,6 +197,33 @@ fn check_version(headers: &HeaderMap, message: &Value) -> Result<(), RpcError> {
         "Unsupported protocol version",
     );
     Err(refused.with_data(data))
+}
+
+/// The call of a tool that is none. The MCP layer would say that there is no such method, and a client would believe it.
+fn check_call(message: &Value) -> Result<(), RpcError> {
+    if message.get("method").and_then(Value::as_str) != Some("tools/call") {
+        return Ok(());
+    }
+    let params = message.get("params").unwrap_or(&Value::Null);
+    let problem = if !params.is_object() {
+        "params is no object; tools/call needs one with name and arguments"
+    } else if !params.get("name").is_some_and(Value::is_string) {
+        "params.name is no string; it is the name of the tool"
+    } else if !matches!(
+        params.get("arguments"),
+        None | Some(Value::Null | Value::Object(_))
+    ) {
+        "params.arguments is no object"
+    } else {
+        return Ok(());
+    };
+    let id = message.get("id").unwrap_or(&Value::Null);
+    Err(RpcError::new(
+        StatusCode::BAD_REQUEST,
+        id,
+        INVALID_PARAMS,
+        problem,
+    ))
 }
 
 #[cfg(test)]

@@ -104,6 +104,12 @@ impl Origins {
     /// The port does not matter: a rebound name is foreign on every port.
     fn allows_host(&self, host: &str) -> bool {
         let name = name_of(host);
+        let port = &host[name.len()..];
+        let is_port =
+            |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        if name.contains('@') || !(port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
+            return false;
+        }
         let listed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(name);
         self.hosts.iter().any(listed) || (self.loopback && is_loopback(name))
     }
@@ -164,6 +170,12 @@ mod tests {
             ("inner.example.com", true),
             ("localhost:8081", false),
             ("docs.example.com.evil.example", false),
+            ("docs.example.com:x@evil.example", false),
+            ("docs.example.com:443@evil.example", false),
+            ("docs.example.com@evil.example", false),
+            ("user@docs.example.com", false),
+            ("docs.example.com:", false),
+            ("docs.example.com:4 43", false),
             ("", false),
         ] {
             assert_eq!(public.allows_host(host), accepted, "{host}");
@@ -192,7 +204,9 @@ mod tests {
         ] {
             assert!(local.allows_host(host), "{host}");
         }
-        assert!(!local.allows_host("evil.example:8081"));
+        for host in ["evil.example:8081", "localhost:x@evil", "[::1]evil.example"] {
+            assert!(!local.allows_host(host), "{host}");
+        }
         assert!(allows(&local, "http://localhost:6274"));
         assert!(!allows(&local, "https://evil.example"));
         assert!(!allows(&local, "http://localhost.evil.example"));

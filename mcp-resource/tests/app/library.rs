@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use http::{HeaderMap, StatusCode};
 use mcp_resource::guard::{Caller, Guard, Policy, Scopes};
@@ -48,6 +48,7 @@ impl Shop {
         let app = Router::new()
             .route("/api", get(hello))
             .route("/api/cancel", post(cancel))
+            .route("/api/any", any(async || "ran"))
             .layer(guard.clone())
             .route(
                 "/api/refund",
@@ -139,14 +140,17 @@ async fn a_route_without_a_guard_has_no_caller() {
 }
 
 #[tokio::test]
-async fn options_pass_without_a_token_and_the_metadata_is_public() {
+async fn options_end_at_the_guard_and_the_metadata_is_public() {
     let shop = Shop::open().await;
-    let options = client()
-        .request(http::Method::OPTIONS, format!("{}/api", shop.origin))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(options.status(), 405, "the inner service answers");
+    for path in ["/api", "/api/any"] {
+        let options = client()
+            .request(http::Method::OPTIONS, format!("{}{path}", shop.origin))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(options.status(), 204, "{path}");
+        assert_eq!(options.text().await.unwrap(), "", "nothing ran behind it");
+    }
     let place = format!("{}/.well-known/oauth-protected-resource/api", shop.origin);
     let body = client()
         .get(place)

@@ -83,6 +83,17 @@ async fn another_content_type_is_415_and_an_unknown_answer_406() {
 }
 
 #[tokio::test]
+async fn two_content_types_are_refused() {
+    let world = World::start().await;
+    let request = world.message(Some(&world.token()), &json!({}));
+    let answer = world
+        .send(request.header("content-type", "text/plain"))
+        .await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text.contains("Content-Type"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn a_body_that_never_comes_is_given_up() {
     let world = World::start_with("http.timeout_seconds = 0.3").await;
     let mut stream = connect(&world, &world.token(), "Content-Length: 100").await;

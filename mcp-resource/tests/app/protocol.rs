@@ -276,3 +276,33 @@ async fn whatever_is_no_message_is_refused_in_json() {
         .await;
     assert_eq!(answer.status, 400);
 }
+
+#[tokio::test]
+async fn the_call_of_a_tool_that_is_none_is_told_so_and_not_that_there_is_no_such_method() {
+    let world = World::start().await;
+    for params in [
+        json!({ "name": "search", "arguments": "cake" }),
+        json!({ "name": "search", "arguments": [1] }),
+        json!({ "name": 7, "arguments": {} }),
+        json!({ "arguments": {} }),
+        json!({}),
+    ] {
+        let message =
+            json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params });
+        let old = world.post(Some(&world.token()), &message).await;
+        let new = modern(&world, "tools/call", params.clone(), Some("search")).await;
+        for answer in [old, new] {
+            assert_eq!(answer.status, 400, "{params}");
+            let answer = answer.json();
+            assert_eq!(answer["error"]["code"], -32602, "{params}");
+            assert_eq!(answer["id"], 7);
+        }
+    }
+    for message in [
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call" }),
+        json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": [1] }),
+    ] {
+        let answer = world.post(Some(&world.token()), &message).await;
+        assert_eq!(answer.json()["error"]["code"], -32602, "{message}");
+    }
+}
