@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -39,7 +38,7 @@ pub async fn start(config: Config) -> anyhow::Result<Server> {
 /// [`start`], then [`Server::run`].
 ///
 /// # Errors
-/// When the folder cannot be listed or the listener fails.
+/// When the folder cannot be listed.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
@@ -70,27 +69,27 @@ impl Server {
     /// Answers requests until `shutdown` is cancelled, then finishes those in progress, for a while.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// None so far: what can fail is a connection, and the next one is accepted.
     pub async fn run(
         self,
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let listener = listener.tap_io(|stream| {
-            // Answers are small and whole; waiting to fill a packet only delays them.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY cannot be set");
-            }
-        });
-        let serving = axum::serve(listener, self.router)
-            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let timeout = self.config.http.timeout;
+        let serving = http::serve(
+            listener,
+            self.router,
+            timeout,
+            http::MAX_CONNECTIONS,
+            shutdown.clone(),
+        );
         let patience = self.config.http.shutdown;
         let impatience = async {
             shutdown.cancelled().await;
             tokio::time::sleep(patience).await;
         };
         tokio::select! {
-            served = serving => served.context("the listener failed"),
+            () = serving => Ok(()),
             () = impatience => {
                 tracing::warn!(?patience, "requests were still in progress when the time to stop was over");
                 Ok(())

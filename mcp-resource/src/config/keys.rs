@@ -292,7 +292,7 @@ pub(crate) const KEYS: &[Key] = &[
         "http.timeout_seconds",
         Kind::Seconds,
         "30",
-        "A request that takes longer is given up (408, 503).",
+        "A request that takes longer is given up (408, 503); so is a connection whose next request does not begin in time.",
     ),
     key(
         "http.max_concurrent_per_caller",

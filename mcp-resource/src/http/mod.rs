@@ -14,6 +14,7 @@ mod mcp;
 mod origin;
 mod pages;
 mod problem;
+mod serve;
 mod step_up;
 
 use std::sync::Arc;
@@ -37,6 +38,8 @@ use limit::Limits;
 use mcp::Mcp;
 use origin::Origins;
 use problem::Problem;
+
+pub(crate) use serve::{MAX_CONNECTIONS, serve};
 
 /// What the handlers share.
 #[derive(Clone)]
