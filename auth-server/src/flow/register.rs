@@ -1,8 +1,9 @@
 //! Clients that register themselves (RFC 7591) and manage what they registered (RFC 7592).
 //!
-//! A public client on people's devices that registers what another one registered before gets the same `client_id`, without management,
-//! and the management of the first is closed in the same transaction: the id stands for software that anybody can
-//! install, so no installation may change or delete it for the others (rule A-62). Software statements are ignored.
+//! A public client on people's devices that registers what another one registered before gets the same `client_id`,
+//! without management, and the management of the first is closed in the same transaction: the id stands for software
+//! that anybody can install, so no installation may change or delete it for the others (rule A-62). A client on the web
+//! keeps a registration of its own. Software statements are ignored.
 
 use serde_json::{Map, Value};
 
@@ -16,6 +17,8 @@ use crate::store::{Limits, Shared, StoredClient};
 
 /// Registrations are counted over this time, in seconds.
 const HOUR: i64 = 3600;
+/// Changes of one registration within [`HOUR`].
+const CHANGES: i64 = 30;
 /// When a refused registration may be tried again, in seconds.
 const LATER: u32 = 600;
 
@@ -38,7 +41,7 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     {
         // With the caller's own redirect URIs, which differ from the registered ones by loopback ports at most.
         let shared = Information {
-            client_id: &twin,
+            client_id: &twin.id,
             issued_at: now,
             metadata: &accepted.metadata,
             secret: None,
@@ -98,31 +101,48 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     Err(too_many("registration.per_hour"))
 }
 
-/// Makes an earlier registration one that is shared; false when it is there no more.
-async fn share(server: &Server, twin: &str, likeness: &str, address: &str) -> Result<bool> {
+/// Makes an earlier registration one that is shared; false when it is there no more. One that is shared already and whose
+/// term is young costs no write; the others count towards the limit of the caller's network.
+async fn share(
+    server: &Server,
+    twin: &StoredClient,
+    likeness: &str,
+    address: &str,
+) -> Result<bool> {
     let now = server.now();
     // Half of its term at most, so that it cannot run out while it counts as shared just now.
     let recent = now - HOUR.min(server.config.registration.unused / 2);
+    if twin.registration_digest.is_none() && twin.created_at > recent {
+        return Ok(true);
+    }
     let event = Event::done(Kind::Client, "registered again: shared, management closed");
-    let event = event.client(twin).from(address);
-    let event_id = server.fresh_id("ev_");
-    let (id, likeness) = (twin.to_owned(), likeness.to_owned());
+    let (event_id, event) = server.event(event.client(&twin.id).from(address));
+    let counted = fingerprint(&format!("shared {}", origin_of(server, address)));
+    let most = server.config.registration.per_address;
+    let facts = (twin.id.clone(), likeness.to_owned(), counted);
     let shared = server
         .store
         .write(
-            (id, likeness, event_id, event),
-            move |tx, (id, likeness, event_id, event)| {
+            (facts, event_id, event),
+            move |tx, (facts, event_id, event)| {
                 Box::pin(async move {
+                    let (id, likeness, counted) = facts;
+                    if tx.count_attempt(counted, HOUR, now).await?.0 > most {
+                        return Ok(None);
+                    }
                     let shared = tx.share_registration(id, likeness, now, recent).await?;
                     if shared == Shared::Now {
                         tx.record(event_id, event, now).await?;
                     }
-                    Ok(shared)
+                    Ok(Some(shared))
                 })
             },
         )
         .await?;
-    Ok(shared != Shared::Gone)
+    match shared {
+        Some(shared) => Ok(shared != Shared::Gone),
+        None => Err(too_many("registration.per_address_and_hour")),
+    }
 }
 
 /// What is registered (RFC 7592 §2.1). The secret is not shown: only its digest is kept.
@@ -133,6 +153,7 @@ pub async fn read(server: &Server, id: &str, token: &str) -> Result<Value> {
 }
 
 /// Replaces what is registered (RFC 7592 §2.2). A client that turns to a secret gets one, any other keeps what it has.
+/// What changes nothing is answered without a write.
 pub async fn update(
     server: &Server,
     id: &str,
@@ -156,39 +177,52 @@ pub async fn update(
         Some(_) => None,
         None => fresh_secret(server, accepted.method),
     };
+    let secret_digest = fresh
+        .as_ref()
+        .map(digest)
+        .or_else(|| known.secret_digest.clone())
+        .filter(|_| accepted.method.uses_secret());
+    if accepted.metadata == known.metadata && secret_digest == known.secret_digest {
+        return Ok(information(server, &known, None, &token));
+    }
     let client = StoredClient {
         fingerprint: register::likeness(&accepted.metadata),
-        secret_digest: fresh
-            .as_ref()
-            .map(digest)
-            .or(known.secret_digest)
-            .filter(|_| accepted.method.uses_secret()),
+        secret_digest,
         metadata: accepted.metadata,
         ..known
     };
     let now = server.now();
     let event = Event::done(Kind::Client, "changed its registration");
     let (event_id, event) = server.event(event.client(id));
-    let written = client.clone();
+    let counted = fingerprint(&format!("changes {id}"));
+    let facts = (client.clone(), counted);
     let updated = server
         .store
         .write(
-            (written, event_id, event),
-            move |tx, (client, event_id, event)| {
+            (facts, event_id, event),
+            move |tx, (facts, event_id, event)| {
                 Box::pin(async move {
+                    let (client, counted) = facts;
+                    if tx.count_attempt(counted, HOUR, now).await?.0 > CHANGES {
+                        return Ok(None);
+                    }
                     let updated = tx.update_registration(client).await?;
                     if updated {
                         tx.record(event_id, event, now).await?;
                     }
-                    Ok(updated)
+                    Ok(Some(updated))
                 })
             },
         )
         .await?;
-    if updated {
-        Ok(information(server, &client, fresh.as_ref(), &token))
-    } else {
-        Err(not_managed().into())
+    match updated {
+        Some(true) => Ok(information(server, &client, fresh.as_ref(), &token)),
+        Some(false) => Err(not_managed().into()),
+        None => Err(invalid_request(
+            "too many changes of one registration within an hour; try again later",
+        )
+        .retry_after(LATER)
+        .into()),
     }
 }
 

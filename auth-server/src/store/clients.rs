@@ -101,13 +101,14 @@ impl Store {
         row.map(StoredClient::try_from).transpose()
     }
 
-    /// The id of a public dynamic client that was registered with the same metadata; the oldest of several.
-    pub async fn twin(&self, fingerprint: &str) -> Result<Option<String>, Error> {
-        const SQL: &str = "SELECT id FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL \
+    /// The public dynamic client that was registered with the same metadata; the oldest of several.
+    pub async fn twin(&self, fingerprint: &str) -> Result<Option<StoredClient>, Error> {
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+                           FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL \
                            AND disabled_at IS NULL ORDER BY created_at, id LIMIT 1";
-        let row: Option<(String,)> =
+        let row: Option<Row> =
             read!(self, pool => sqlx::query_as(SQL).bind(fingerprint).fetch_optional(pool).await?);
-        Ok(row.map(|(id,)| id))
+        row.map(StoredClient::try_from).transpose()
     }
 
     /// At most `limit` clients by id, after `after`.

@@ -665,3 +665,64 @@ async fn a_web_client_is_never_shared_so_nobody_closes_its_management() {
         assert_eq!(app.send(read).await.status, StatusCode::OK);
     }
 }
+
+/// Forgets what was recorded so far, and says how much it was.
+async fn recorded(app: &TestApp) -> u64 {
+    let later = app.server.now() + 1;
+    let swept = app.server.store.sweep(DAY, 0, later).await.unwrap();
+    swept.rows
+}
+
+#[tokio::test]
+async fn sharing_again_costs_no_write_and_counts_by_address_when_it_does() {
+    let limits = "[registration]\nper_address_and_hour = 2\n";
+    for app in TestApp::everywhere_with(limits).await {
+        for (address, name) in [("192.0.2.1", "1"), ("192.0.2.1", "2"), ("192.0.2.2", "3")] {
+            assert_eq!(from(&app, address, name).await, StatusCode::CREATED);
+        }
+        recorded(&app).await;
+        // The first repetition closes the management; more of them change nothing.
+        for _ in 0..5 {
+            assert_eq!(from(&app, "192.0.2.9", "1").await, StatusCode::CREATED);
+        }
+        assert_eq!(recorded(&app).await, 1);
+        assert_eq!(from(&app, "192.0.2.9", "2").await, StatusCode::CREATED);
+        assert_eq!(
+            from(&app, "192.0.2.9", "3").await,
+            StatusCode::TOO_MANY_REQUESTS,
+            "a third one within the hour"
+        );
+        assert_eq!(from(&app, "192.0.2.9", "1").await, StatusCode::CREATED);
+        assert_eq!(from(&app, "192.0.2.8", "3").await, StatusCode::CREATED);
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_changes_nothing_is_not_written_and_others_are_limited_by_the_hour() {
+    for app in TestApp::everywhere().await {
+        let created = registered(&app, &confidential("App")).await;
+        let (path, token) = management(&created);
+        let put = async |name: &str| {
+            let mut change = created.clone();
+            change["client_name"] = json!(name);
+            let change = Some(change.to_string());
+            send(&app, Method::PUT, &path, Some(&token), change).await
+        };
+        recorded(&app).await;
+        for _ in 0..40 {
+            let same = put("App").await;
+            assert_eq!(same.status, StatusCode::OK, "{}", same.text());
+            assert!(same.json().get("client_secret").is_none());
+        }
+        assert_eq!(recorded(&app).await, 0);
+        for n in 0..30 {
+            assert_eq!(put(&format!("App {n}")).await.status, StatusCode::OK);
+        }
+        let refused = put("One more").await;
+        assert_eq!(refused.error(), (429, "invalid_request".to_owned()));
+        assert!(!refused.header("retry-after").is_empty());
+        assert_eq!(recorded(&app).await, 30);
+        app.wait(3600);
+        assert_eq!(put("One more").await.status, StatusCode::OK);
+    }
+}
