@@ -6,26 +6,28 @@
 //!    a name that resolves differently a second time gains nothing;
 //! 3. no redirects, no proxy of the environment, only status 200, only the kind that was asked for, at most 16 KiB and
 //!    5 seconds;
-//! 4. one request under way for each URL, a bounded number for each host and in all.
+//! 4. one request under way for each URL, a bounded number for each host and in all, and none for a moment to a URL
+//!    whose host is away.
 
 mod address;
 mod freshness;
+mod resolve;
 
-use std::collections::BTreeMap;
 use std::error::Error as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use url::{Host, Url};
 
+use self::resolve::{Resolver, Unreachable};
 use crate::config;
 use crate::protocol::issuer::is_loopback;
 
@@ -35,11 +37,13 @@ const LARGEST: usize = 16 * 1024;
 const LONGEST: Duration = Duration::from_secs(5);
 /// Requests under way at once.
 const AT_ONCE: usize = 256;
-/// Lookups under way at once. Each one holds a thread until the system's resolver gives up, whoever still waits.
-const LOOKUPS: usize = 64;
 /// Requests to one host in [`WINDOW`]: nobody uses us to flood another.
 const PER_HOST: u32 = 300;
+/// The same for what was never accepted before.
+const PER_HOST_UNKNOWN: u32 = 60;
 const WINDOW: Duration = Duration::from_mins(1);
+/// A URL whose host is away is not asked again for this long, in seconds.
+const AWAY: i64 = 5;
 /// What a host reads about us.
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
@@ -83,19 +87,62 @@ impl Wanted {
     }
 }
 
-/// Why nothing was fetched; safe to show to the client's developer.
+/// Why nothing was fetched.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct FetchError {
-    /// In words.
+    /// In words; safe to show to the client's developer.
     pub why: String,
-    /// True when the host itself says that there is nothing (404, 410).
-    pub gone: bool,
+    /// What it says about the host.
+    pub cause: Cause,
 }
 
-impl From<String> for FetchError {
-    fn from(why: String) -> FetchError {
-        FetchError { why, gone: false }
+/// What a failure says about the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It could not be asked, or turned us away: no answer, 403, 429, 5xx.
+    Away,
+    /// It says itself that there is nothing: 404, 410.
+    Gone,
+    /// What it answered is no use: another status, another kind, too large.
+    Useless,
+}
+
+impl Cause {
+    fn of(status: u16) -> Cause {
+        match status {
+            404 | 410 => Cause::Gone,
+            403 | 429 | 500.. => Cause::Away,
+            _ => Cause::Useless,
+        }
+    }
+
+    fn because(self, why: impl Into<String>) -> FetchError {
+        FetchError {
+            why: why.into(),
+            cause: self,
+        }
+    }
+}
+
+/// Whose share of a host's requests one spends. Nobody knows who makes us ask, so strangers have a small share, and what
+/// was accepted before has one that they cannot use up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Documents that were accepted before, and their keys.
+    Known,
+    /// Documents and keys that were never seen.
+    Strangers,
+    /// Logos.
+    Pictures,
+}
+
+impl Share {
+    fn per_window(self) -> u32 {
+        match self {
+            Share::Known => PER_HOST,
+            Share::Strangers | Share::Pictures => PER_HOST_UNKNOWN,
+        }
     }
 }
 
@@ -104,6 +151,8 @@ pub struct Outbound {
     client: reqwest::Client,
     loopback: bool,
     under_way: Cache<String, Result<Fetched, FetchError>>,
+    /// By URL, with the time until which it counts.
+    away: Cache<String, (i64, FetchError)>,
     hosts: Cache<String, Arc<AtomicU32>>,
     slots: Semaphore,
 }
@@ -113,11 +162,7 @@ impl Outbound {
     pub fn new(config: &config::Outbound) -> Result<Outbound, String> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(config.extra_ca.as_deref())?)
-            .dns_resolver(Resolver {
-                hosts: config.hosts.clone(),
-                loopback: config.loopback,
-                lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            })
+            .dns_resolver(Resolver::new(config))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
@@ -135,6 +180,10 @@ impl Outbound {
                 // An answer is for those who waited for it; nothing is remembered here.
                 .time_to_live(Duration::ZERO)
                 .build(),
+            away: Cache::builder()
+                .max_capacity(10_000)
+                .time_to_live(WINDOW)
+                .build(),
             hosts: Cache::builder()
                 .max_capacity(10_000)
                 .time_to_live(WINDOW)
@@ -143,22 +192,49 @@ impl Outbound {
         })
     }
 
-    /// Fetches a JSON document. Callers that ask for the same URL at the same time share one request.
-    pub async fn get_json(&self, url: &Url) -> Result<Fetched, FetchError> {
-        self.get(url, Wanted::Json).await
+    /// Fetches a JSON document at `now`, in unix seconds. Callers that ask for the same URL at the same time share one
+    /// request.
+    pub async fn get_json(&self, url: &Url, share: Share, now: i64) -> Result<Fetched, FetchError> {
+        self.get(url, Wanted::Json, share, now).await
     }
 
     /// Fetches an image, under the same limits.
-    pub async fn get_image(&self, url: &Url) -> Result<Fetched, FetchError> {
-        self.get(url, Wanted::Image).await
+    pub async fn get_image(&self, url: &Url, now: i64) -> Result<Fetched, FetchError> {
+        self.get(url, Wanted::Image, Share::Pictures, now).await
     }
 
-    async fn get(&self, url: &Url, wanted: Wanted) -> Result<Fetched, FetchError> {
-        self.may_ask(url)?;
-        let answer = self.ask(url, wanted);
-        self.under_way
-            .get_with(format!("{} {url}", wanted.accept()), answer)
-            .await
+    async fn get(
+        &self,
+        url: &Url,
+        wanted: Wanted,
+        share: Share,
+        now: i64,
+    ) -> Result<Fetched, FetchError> {
+        self.may_ask(url)
+            .map_err(|why| Cause::Useless.because(why))?;
+        let name = format!("{} {url}", wanted.accept());
+        if let Some((until, error)) = self.away.get(&name).await
+            && now < until
+        {
+            return Err(error);
+        }
+        let answer = async {
+            let _slot = self.admit(url, share).await?;
+            let asked = Instant::now();
+            let answer = self.request(url, wanted).await;
+            let answer = answer.unwrap_or_else(|error| Err(Cause::Away.because(explain(&error))));
+            if let Err(error) = &answer
+                && error.cause == Cause::Away
+            {
+                let waited = i64::try_from(asked.elapsed().as_secs()).unwrap_or(0);
+                let entry = (now + waited + AWAY, error.clone());
+                self.away.insert(name.clone(), entry).await;
+            }
+            answer
+        };
+        // A stranger's request must not fail one that has a share of its own.
+        let key = format!("{share:?} {name}");
+        self.under_way.get_with(key, answer).await
     }
 
     /// What can be said before anything is resolved. An address in the URL never reaches the resolver.
@@ -183,20 +259,16 @@ impl Outbound {
         }
     }
 
-    async fn ask(&self, url: &Url, wanted: Wanted) -> Result<Fetched, FetchError> {
-        let host = url.host_str().unwrap_or_default();
-        let asked = self.hosts.get_with_by_ref(host, async { Arc::default() });
-        if asked.await.fetch_add(1, Ordering::Relaxed) >= PER_HOST {
-            return Err("this host was asked too often within a minute"
-                .to_owned()
-                .into());
+    /// A place among the requests under way, counted towards its share of the host.
+    async fn admit(&self, url: &Url, share: Share) -> Result<SemaphorePermit<'_>, FetchError> {
+        let host = format!("{share:?} {}", url.host_str().unwrap_or_default());
+        let asked = self.hosts.get_with(host, async { Arc::default() }).await;
+        if asked.fetch_add(1, Ordering::Relaxed) >= share.per_window() {
+            return Err(Cause::Away.because("this host was asked too often within a minute"));
         }
-        let Ok(_slot) = self.slots.try_acquire() else {
-            return Err("too many requests are under way".to_owned().into());
-        };
-        self.request(url, wanted)
-            .await
-            .unwrap_or_else(|error| Err(explain(&error).into()))
+        self.slots
+            .try_acquire()
+            .map_err(|_| Cause::Away.because("too many requests are under way"))
     }
 
     /// The request itself: the outer error is the network's, the inner one says what was wrong with the answer.
@@ -208,100 +280,31 @@ impl Outbound {
         let request = self.client.get(url.clone());
         let mut response = request.header(ACCEPT, wanted.accept()).send().await?;
         let status = response.status();
+        let useless = |why: String| Ok(Err(Cause::Useless.because(why)));
+        let code = status.as_u16();
         if status.is_redirection() {
-            return Ok(Err(format!(
-                "the host redirects ({}), which is not followed",
-                status.as_u16()
-            )
-            .into()));
+            return useless(format!(
+                "the host redirects ({code}), which is not followed"
+            ));
         }
         if status != http::StatusCode::OK {
-            let why = format!(
-                "the host answered with status {}; only 200 counts",
-                status.as_u16()
-            );
-            let gone = matches!(status, http::StatusCode::NOT_FOUND | http::StatusCode::GONE);
-            return Ok(Err(FetchError { why, gone }));
+            let why = format!("the host answered with status {code}; only 200 counts");
+            return Ok(Err(Cause::of(code).because(why)));
         }
         let kind = response.headers().get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if let Err(why) = wanted.is(kind) {
-            return Ok(Err(why.into()));
+            return useless(why);
         }
         let fresh_for = freshness::fresh_for(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > LARGEST {
-                return Ok(Err(format!(
-                    "the answer is larger than {} KiB",
-                    LARGEST / 1024
-                )
-                .into()));
+                return useless(format!("the answer is larger than {} KiB", LARGEST / 1024));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Ok(Fetched { body, fresh_for }))
-    }
-}
-
-/// Resolves a name and lets only addresses through that may be reached; the connection is made to one of these.
-struct Resolver {
-    hosts: BTreeMap<String, SocketAddr>,
-    loopback: bool,
-    lookups: Arc<Semaphore>,
-}
-
-/// Why a name leads nowhere.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Unreachable(String);
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        if let Some(address) = self.hosts.get(name.as_str()) {
-            let address = *address;
-            return Box::pin(async move { Ok(Box::new(std::iter::once(address)) as Addrs) });
-        }
-        let (loopback, lookups) = (self.loopback, Arc::clone(&self.lookups));
-        Box::pin(async move {
-            let allowed = judge(look_up(name, lookups).await?, loopback)?;
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
-async fn look_up(name: Name, lookups: Arc<Semaphore>) -> Result<Vec<SocketAddr>, Unreachable> {
-    let unresolved = || Unreachable("the host name does not resolve".into());
-    let Ok(permit) = lookups.try_acquire_owned() else {
-        return Err(Unreachable("too many lookups are under way".into()));
-    };
-    // A task of its own, so that the permit lasts as long as the lookup, even when nobody waits for it any more.
-    let lookup = tokio::spawn(async move {
-        let found = tokio::net::lookup_host((name.as_str(), 0)).await;
-        drop(permit);
-        found.map(Vec::from_iter)
-    });
-    lookup
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(unresolved)
-}
-
-fn judge(found: Vec<SocketAddr>, loopback: bool) -> Result<Vec<SocketAddr>, Unreachable> {
-    let mut why = None;
-    let allowed: Vec<_> = found
-        .into_iter()
-        .filter(|address| {
-            let refused = address::refused(address.ip(), loopback);
-            why = why.or(refused);
-            refused.is_none()
-        })
-        .collect();
-    match why {
-        Some(why) if allowed.is_empty() => Err(Unreachable(format!("the host resolves to {why}"))),
-        None if allowed.is_empty() => Err(Unreachable("the host name does not resolve".into())),
-        _ => Ok(allowed),
     }
 }
 
@@ -372,18 +375,6 @@ fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_connection_goes_only_to_an_address_that_was_judged() {
-        let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
-        let mixed = vec![at("10.0.0.1"), at("1.1.1.1"), at("::1")];
-        assert_eq!(judge(mixed, false).unwrap(), [at("1.1.1.1")]);
-        let why = judge(vec![at("192.168.0.1")], true)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(why, "the host resolves to a private address (RFC 6890)");
-        assert!(judge(vec![], true).is_err());
-    }
 
     #[test]
     fn json_goes_by_several_names() {

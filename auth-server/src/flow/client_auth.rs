@@ -139,7 +139,7 @@ async fn verify(
     assertion: &str,
 ) -> Result<()> {
     let id = client.id.as_str();
-    let keys = client_keys::keys(server, source, jwt::kid_of(assertion).as_deref()).await?;
+    let keys = client_keys::keys(server, client, source, jwt::kid_of(assertion).as_deref()).await?;
     let (header, claims) = keys
         .verify(assertion)
         .map_err(|why| invalid_client(format!("client_assertion: {why}")))?;

@@ -8,7 +8,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Result, Server};
-use crate::protocol::client::KeySource;
+use crate::outbound::Share;
+use crate::protocol::client::{Client, KeySource};
 use crate::protocol::jwt::PublicKeys;
 use crate::protocol::refusal::invalid_client;
 use crate::protocol::secret::fingerprint;
@@ -42,12 +43,13 @@ impl Default for Cache {
 /// The keys of a client; fetched again, at most once a minute, when `kid` is not among them.
 pub async fn keys(
     server: &Server,
+    client: &Client,
     source: &KeySource,
     kid: Option<&str>,
 ) -> Result<Arc<PublicKeys>> {
     match source {
         KeySource::Inline(jwks) => inline(server, jwks).await,
-        KeySource::Uri(url) => fetched(server, url, kid).await,
+        KeySource::Uri(url) => fetched(server, client, url, kid).await,
     }
 }
 
@@ -68,7 +70,12 @@ async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
     Ok(keys)
 }
 
-async fn fetched(server: &Server, url: &Url, kid: Option<&str>) -> Result<Arc<PublicKeys>> {
+async fn fetched(
+    server: &Server,
+    client: &Client,
+    url: &Url,
+    kid: Option<&str>,
+) -> Result<Arc<PublicKeys>> {
     let now = server.now();
     let kept = server.client_keys.0.get(url.as_str()).await;
     if let Some(kept) = &kept {
@@ -78,7 +85,16 @@ async fn fetched(server: &Server, url: &Url, kid: Option<&str>) -> Result<Arc<Pu
             return Ok(Arc::clone(&kept.keys));
         }
     }
-    let kept = match (fetch(server, url, now).await, kept) {
+    // Anybody may name a key set of another's host; that does not make it known.
+    let known = kept.is_some()
+        || client.origin.is_operators()
+        || client.id_host().as_deref() == url.host_str();
+    let share = if known {
+        Share::Known
+    } else {
+        Share::Strangers
+    };
+    let kept = match (fetch(server, url, share, now).await, kept) {
         (Ok(kept), _) => kept,
         (Err(why), Some(kept)) if now < kept.fetched_at + KEPT => {
             tracing::warn!(%url, why, "a client's keys cannot be fetched; the last ones serve");
@@ -94,10 +110,15 @@ async fn fetched(server: &Server, url: &Url, kid: Option<&str>) -> Result<Arc<Pu
     Ok(keys)
 }
 
-async fn fetch(server: &Server, url: &Url, now: i64) -> std::result::Result<Kept, String> {
+async fn fetch(
+    server: &Server,
+    url: &Url,
+    share: Share,
+    now: i64,
+) -> std::result::Result<Kept, String> {
     let fetched = server
         .outbound
-        .get_json(url)
+        .get_json(url, share, now)
         .await
         .map_err(|error| error.why)?;
     let jwks: Value = serde_json::from_slice(&fetched.body).map_err(|_| "not JSON")?;

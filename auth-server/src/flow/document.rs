@@ -3,14 +3,15 @@
 //! 1. the id must be a proper URL and the operator must trust it;
 //! 2. a kept copy serves while it is fresh;
 //! 3. else the document is fetched; a valid one is kept, one that is not valid is refused and never kept;
-//! 4. when it cannot be fetched, the kept copy serves for a week, then the catalogue; unless the host says that it is gone.
+//! 4. when it cannot be fetched, the kept copy serves for a week, then the catalogue if the host is away; when the host
+//!    says that it is gone, neither does.
 //!
 //! Every document, wherever it comes from, is read by the same rules.
 
 use serde_json::{Map, Value};
 
 use super::{Result, Server};
-use crate::outbound::FetchError;
+use crate::outbound::{Cause, FetchError, Share};
 use crate::protocol::client::Client;
 use crate::protocol::document::{self, ClientIdUrl};
 use crate::protocol::event::{Event, Kind};
@@ -63,7 +64,11 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
     {
         return Ok(client.clone());
     }
-    match server.outbound.get_json(id.url()).await {
+    let share = match &kept {
+        Some(_) => Share::Known,
+        None => Share::Strangers,
+    };
+    match server.outbound.get_json(id.url(), share, now).await {
         Ok(fetched) => {
             let client = document::accept(&id, &fetched.body)?;
             let (least, most) = FRESH;
@@ -83,12 +88,10 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
             Ok(client)
         }
         // The owner took it away: neither our copy nor the catalogue may speak for the owner.
-        Err(why) if why.gone => {
-            let url = id.as_str().to_owned();
-            let drop = server
-                .store
-                .write(url, |tx, url| Box::pin(tx.delete_document(url)));
-            drop.await?;
+        Err(why) if why.cause == Cause::Gone => {
+            if kept.is_some() {
+                forget(server, &id).await?;
+            }
             Err(unreachable(&id, &why).into())
         }
         Err(why) => stand_in(server, &id, kept, &why).await,
@@ -124,7 +127,11 @@ async fn stand_in(
         keep(server, copy, None).await?;
         return Ok(client);
     }
-    let Some((body, client)) = catalogue(server, id).await else {
+    let known = match why.cause {
+        Cause::Away => catalogue(server, id).await,
+        Cause::Gone | Cause::Useless => None,
+    };
+    let Some((body, client)) = known else {
         return Err(unreachable(id, why).into());
     };
     tracing::warn!(client_id = id.as_str(), %why, "a client's document cannot be fetched; the catalogue serves");
@@ -153,13 +160,33 @@ async fn keep(server: &Server, copy: Document, news: Option<&str>) -> Result<()>
         .store
         .write((copy, event), move |tx, (copy, event)| {
             Box::pin(async move {
-                tx.upsert_document(copy, MOST).await?;
-                if let Some((id, event)) = event {
+                let kept = tx.upsert_document(copy, MOST).await?;
+                if let Some((id, event)) = event.as_ref().filter(|_| kept) {
                     tx.record(id, event, now).await?;
                 }
                 Ok(())
             })
         })
+        .await?;
+    Ok(())
+}
+
+async fn forget(server: &Server, id: &ClientIdUrl) -> Result<()> {
+    let now = server.now();
+    let event = Event::done(Kind::Client, "document withdrawn").client(id.as_str());
+    server
+        .store
+        .write(
+            (id.as_str().to_owned(), server.event(event)),
+            move |tx, (url, (event_id, event))| {
+                Box::pin(async move {
+                    if tx.delete_document(url).await? {
+                        tx.record(event_id, event, now).await?;
+                    }
+                    Ok(())
+                })
+            },
+        )
         .await?;
     Ok(())
 }

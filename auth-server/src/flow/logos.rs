@@ -52,7 +52,7 @@ pub async fn find(server: &Server, client: &Client) -> Option<Arc<str>> {
 }
 
 async fn fetch(server: &Server, url: &Url) -> Option<Arc<str>> {
-    match server.outbound.get_image(url).await {
+    match server.outbound.get_image(url, server.now()).await {
         Ok(fetched) => data_uri(&fetched.body),
         Err(why) => {
             tracing::info!(%url, %why, "a logo cannot be fetched");

@@ -25,24 +25,24 @@ impl Store {
 
 impl Tx {
     /// Keeps a document in the place of an earlier copy. When `most` documents are kept, a new one is not: it still
-    /// works, but is fetched each time, and nobody can push out the copies of others.
+    /// works, but is fetched each time, and nobody can push out the copies of others. False when it was not kept.
     pub async fn upsert_document(
         &mut self,
         document: &Document,
         most: i64,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         const SQL: &str = "INSERT INTO documents (url, body, fetched_at, fresh_until) SELECT $1, $2, $3, $4 \
                            WHERE (SELECT COUNT(*) FROM documents) < $5 OR EXISTS (SELECT 1 FROM documents WHERE url = $1) \
                            ON CONFLICT (url) DO UPDATE SET body = excluded.body, fetched_at = excluded.fetched_at, \
                            fresh_until = excluded.fresh_until";
         write!(self, c => sqlx::query(SQL)
             .bind(&document.url).bind(&document.body).bind(document.fetched_at).bind(document.fresh_until).bind(most)
-            .execute(c).await.map(|_| ()))
+            .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
-    /// Forgets a document.
-    pub async fn delete_document(&mut self, url: &str) -> Result<(), sqlx::Error> {
+    /// Forgets a document; false when none was kept.
+    pub async fn delete_document(&mut self, url: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "DELETE FROM documents WHERE url = $1";
-        write!(self, c => sqlx::query(SQL).bind(url).execute(c).await.map(|_| ()))
+        write!(self, c => sqlx::query(SQL).bind(url).execute(c).await.map(|done| done.rows_affected() == 1))
     }
 }

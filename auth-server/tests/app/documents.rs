@@ -578,6 +578,34 @@ async fn a_document_that_its_owner_took_away_is_gone() {
 }
 
 #[tokio::test]
+async fn the_catalogue_speaks_only_while_the_host_is_away() {
+    let hosts = Hosts::start(&["zed.dev"]).await;
+    let id = "https://zed.dev/oauth/client-metadata.json";
+    let page = json_answer("", "{}").replace("application/json", "text/html");
+    for (answer, why) in [
+        (status("404 Not Found"), Some("status 404")),
+        (status("410 Gone"), Some("status 410")),
+        (status("401 Unauthorized"), Some("status 401")),
+        (status("302 Found"), Some("redirects")),
+        (page, Some("content type")),
+        (status("403 Forbidden"), None),
+        (status("429 Too Many Requests"), None),
+        (status("502 Bad Gateway"), None),
+        ("x".to_owned(), None),
+    ] {
+        hosts.put(id, answer.clone());
+        let app = start(&hosts, "").await;
+        match why {
+            Some(why) => refused(&app, id, why).await,
+            None => {
+                let page = self::page(&app, id, "http://127.0.0.1:4567/callback").await;
+                assert!(page.contains("data-page=\"sign-in\""), "{answer}: {page}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_denied_host_is_denied_in_every_spelling_and_with_its_names_below() {
     let hosts = Hosts::start(&["client.example", "www.client.example"]).await;
     let app = start(&hosts, "[registration]\ndeny = [\"client.example\"]\n").await;

@@ -1,17 +1,18 @@
 //! what the outbound client asks, and what it listens to.
 
 use auth_server::config;
-use auth_server::outbound::{Fetched, Outbound};
+use auth_server::outbound::{Cause, Fetched, Outbound, Share};
 use url::Url;
 
 use crate::hosts::{Hosts, json, status};
+use crate::world::START;
 
 const URL: &str = "https://client.example/a.json";
 const LARGEST: usize = 16 * 1024;
 
 async fn fetch(outbound: &Outbound, url: &str) -> Result<Fetched, String> {
     outbound
-        .get_json(&Url::parse(url).unwrap())
+        .get_json(&Url::parse(url).unwrap(), Share::Strangers, START)
         .await
         .map_err(|error| error.why)
 }
@@ -166,4 +167,54 @@ async fn callers_at_the_same_time_share_one_request_and_later_ones_ask_anew() {
     assert_eq!(hosts.asked(URL), 1);
     fetch(&outbound, URL).await.unwrap();
     assert_eq!(hosts.asked(URL), 2);
+}
+
+#[tokio::test]
+async fn strangers_do_not_use_up_what_is_known_of_a_host() {
+    let hosts = Hosts::start(&["client.example"]).await;
+    hosts.put(URL, json("", "{}"));
+    let outbound = Outbound::new(&hosts.settings()).unwrap();
+    for n in 0..60 {
+        fetch(&outbound, &format!("https://client.example/x{n}"))
+            .await
+            .unwrap_err();
+    }
+    let refused = fetch(&outbound, URL).await.unwrap_err();
+    assert_eq!(refused, "this host was asked too often within a minute");
+    let url = Url::parse(URL).unwrap();
+    assert!(outbound.get_json(&url, Share::Known, START).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_is_left_alone_for_five_seconds_and_every_other_word_counts_at_once() {
+    let hosts = Hosts::start(&["client.example"]).await;
+    let outbound = Outbound::new(&hosts.settings()).unwrap();
+    let url = Url::parse(URL).unwrap();
+    let at = async |now: i64| {
+        let fetched = outbound.get_json(&url, Share::Known, now).await;
+        fetched.map(|_| ()).map_err(|error| error.cause)
+    };
+    for (n, (answer, cause)) in [
+        ("403 Forbidden", Cause::Away),
+        ("429 Too Many Requests", Cause::Away),
+        ("503 Service Unavailable", Cause::Away),
+        ("404 Not Found", Cause::Gone),
+        ("410 Gone", Cause::Gone),
+        ("401 Unauthorized", Cause::Useless),
+        ("302 Found", Cause::Useless),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let now = START + 100 * i64::try_from(n).unwrap();
+        hosts.put(URL, status(answer));
+        assert_eq!(at(now).await, Err(cause), "{answer}");
+        hosts.put(URL, json("", "{}"));
+        let soon = match cause {
+            Cause::Away => Err(Cause::Away),
+            Cause::Gone | Cause::Useless => Ok(()),
+        };
+        assert_eq!(at(now + 4).await, soon, "{answer}");
+        assert_eq!(at(now + 5).await, Ok(()), "{answer}");
+    }
 }
