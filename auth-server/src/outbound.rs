@@ -226,8 +226,8 @@ impl Outbound {
             if let Err(error) = &answer
                 && error.cause == Cause::Away
             {
-                let waited = i64::try_from(asked.elapsed().as_secs()).unwrap_or(0);
-                let entry = (now + waited + AWAY, error.clone());
+                let seconds = i64::try_from(asked.elapsed().as_secs()).unwrap_or(0);
+                let entry = (now + seconds + AWAY, error.clone());
                 self.away.insert(name.clone(), entry).await;
             }
             answer

@@ -115,7 +115,9 @@ pub(super) fn clients(
             )));
         }
         let secret = secret(raw, base).map_err(refuse)?;
-        let client = Client::accept(metadata, Origin::Static)
+        let client = metadata
+            .check_keys()
+            .and_then(|()| Client::accept(metadata, Origin::Static))
             .and_then(|accepted| accepted.into_client(id.clone(), Origin::Static, secret))
             .map_err(|refusal| refuse(refusal.description.into_owned()))?;
         if clients.insert(id.clone(), client).is_some() {

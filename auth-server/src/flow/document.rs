@@ -71,6 +71,14 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
     match server.outbound.get_json(id.url(), share, now).await {
         Ok(fetched) => {
             let client = document::accept(&id, &fetched.body)?;
+            let malformed = |refusal: Refusal| {
+                invalid_client(format!(
+                    "the document {}: {}",
+                    id.as_str(),
+                    refusal.description
+                ))
+            };
+            client.metadata.check_keys().map_err(malformed)?;
             let (least, most) = FRESH;
             let copy = Document {
                 url: id.as_str().to_owned(),

@@ -32,6 +32,7 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
             .into());
     }
     let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
+    accepted.metadata.check_keys()?;
     let now = server.now();
     let likeness = register::likeness(&accepted.metadata);
     if accepted.method == Method::None
@@ -173,6 +174,7 @@ pub async fn update(
             .is_some_and(|digest| given.digest().is(&Digest::stored(digest.clone())))
     })?;
     let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
+    accepted.metadata.check_keys()?;
     let fresh = match known.secret_digest {
         Some(_) => None,
         None => fresh_secret(server, accepted.method),

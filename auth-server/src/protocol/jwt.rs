@@ -1,4 +1,4 @@
-//! Signing and verifying: the sole importer of josekit and p256. josekit checks algorithm, key id and signature;
+//! Signing and verifying: with the files below it the sole importer of josekit and p256. josekit checks algorithm, key id and signature;
 //! every claim is checked here or by the caller, and a token without `exp` is never accepted.
 //!
 //! Signers and verifiers are built once per key: with a cached signer a token costs about 22 µs.
@@ -7,13 +7,17 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use josekit::jwe::{self, JweHeader};
-use josekit::jwk::Jwk;
 use josekit::jwk::alg::rsa::RsaKeyPair;
-use josekit::jws::{self, ES256, EdDSA, JwsHeader, JwsSigner, JwsVerifier, PS256, RS256};
+use josekit::jws::{self, ES256, JwsHeader, JwsSigner, RS256};
 use p256::pkcs8::EncodePrivateKey as _;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+
+pub use seal::{seal, unseal};
+pub use verify::PublicKeys;
+
+mod seal;
+mod verify;
 
 /// Signature algorithms that we accept; `none` and every HMAC are absent on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -209,138 +213,6 @@ pub type Header = Map<String, Value>;
 /// The claims of a JWT.
 pub type Claims = Map<String, Value>;
 
-/// Somebody's public keys with their verifiers.
-pub struct PublicKeys(Vec<PublicKey>);
-
-struct PublicKey {
-    kid: Option<String>,
-    alg: Alg,
-    verifier: Box<dyn JwsVerifier + Send + Sync>,
-}
-
-impl PublicKeys {
-    /// Reads a JWK set (RFC 7517 §5). Keys of other uses and kinds are left out; sizes are bounded.
-    pub fn parse(jwks: &Value) -> Result<PublicKeys, Invalid> {
-        let keys = jwks
-            .get("keys")
-            .and_then(Value::as_array)
-            .ok_or_else(|| invalid("a JWK set has a member `keys`"))?;
-        if keys.len() > 32 {
-            return Err(invalid("a JWK set has at most 32 keys"));
-        }
-        let mut parsed = Vec::new();
-        for key in keys {
-            let Some(key) = key.as_object() else {
-                return Err(invalid("each member of `keys` is an object"));
-            };
-            if key.contains_key("d") {
-                return Err(invalid(
-                    "a key set for others must not contain private keys",
-                ));
-            }
-            if key
-                .get("use")
-                .and_then(Value::as_str)
-                .is_some_and(|kind| kind != "sig")
-            {
-                continue;
-            }
-            for alg in algorithms(key) {
-                parsed.push(PublicKey {
-                    kid: key.get("kid").and_then(Value::as_str).map(str::to_owned),
-                    alg,
-                    verifier: verifier(alg, key)?,
-                });
-            }
-        }
-        Ok(PublicKeys(parsed))
-    }
-
-    /// True when a key with this id is among them.
-    #[must_use]
-    pub fn has(&self, kid: &str) -> bool {
-        self.0.iter().any(|key| key.kid.as_deref() == Some(kid))
-    }
-
-    /// Verifies a compact JWS and returns its header and claims. The algorithm must be the key's own.
-    pub fn verify(&self, token: &str) -> Result<(Header, Claims), Invalid> {
-        let header = token
-            .split('.')
-            .next()
-            .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok())
-            .and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok())
-            .ok_or_else(|| invalid("not a signed JWT"))?;
-        let text = |name| header.get(name).and_then(Value::as_str);
-        let alg = text("alg")
-            .and_then(Alg::parse)
-            .ok_or_else(|| invalid("alg must be ES256, RS256, PS256 or EdDSA"))?;
-        if header.contains_key("crit") || header.contains_key("b64") {
-            return Err(invalid("crit and b64 are not supported"));
-        }
-        let kid = text("kid");
-        let mut candidates = self.0.iter().filter(|key| {
-            key.alg == alg && (kid.is_none() || key.kid.is_none() || key.kid.as_deref() == kid)
-        });
-        let payload = candidates
-            .find_map(|key| {
-                jws::deserialize_compact_with_selector(token, |_| {
-                    Ok(Some(&*key.verifier as &dyn JwsVerifier))
-                })
-                .ok()
-                .map(|(payload, _)| payload)
-            })
-            .ok_or_else(|| invalid("no key of the signer verifies the signature"))?;
-        let claims = serde_json::from_slice(&payload)
-            .map_err(|_| invalid("the payload is not a JSON object"))?;
-        Ok((header, claims))
-    }
-}
-
-/// The algorithms for which a key may be used.
-fn algorithms(key: &Map<String, Value>) -> Vec<Alg> {
-    let text = |name| key.get(name).and_then(Value::as_str);
-    let possible: &[Alg] = match (text("kty"), text("crv")) {
-        (Some("EC"), Some("P-256")) => &[Alg::Es256],
-        (Some("RSA"), _) => &[Alg::Rs256, Alg::Ps256],
-        (Some("OKP"), Some("Ed25519")) => &[Alg::EdDsa],
-        _ => &[],
-    };
-    possible
-        .iter()
-        .copied()
-        .filter(|alg| text("alg").is_none_or(|named| named == alg.as_str()))
-        .collect()
-}
-
-fn verifier(
-    alg: Alg,
-    key: &Map<String, Value>,
-) -> Result<Box<dyn JwsVerifier + Send + Sync>, Invalid> {
-    let length = |name| key.get(name).and_then(Value::as_str).map_or(0, str::len);
-    // 8192 bits of modulus are 1366 characters, and an exponent beyond 64 bits only serves to burn our time.
-    if length("n") > 1366 || length("e") > 11 {
-        return Err(invalid(
-            "RSA keys have at most 8192 bits and an exponent of at most 64 bits",
-        ));
-    }
-    if key.get("kty").and_then(Value::as_str) == Some("RSA") && length("n") < 342 {
-        return Err(invalid("RSA keys have at least 2048 bits"));
-    }
-    // The registered `kid` is compared by us, with a rule for keys that have none.
-    let mut key = key.clone();
-    for name in ["kid", "alg", "use", "key_ops"] {
-        key.remove(name);
-    }
-    let jwk = Jwk::from_map(key).map_err(|e| invalid(e.to_string()))?;
-    let built: Result<Box<dyn JwsVerifier + Send + Sync>, _> = match alg {
-        Alg::Es256 => ES256.verifier_from_jwk(&jwk).map(|v| Box::new(v) as _),
-        Alg::Rs256 => RS256.verifier_from_jwk(&jwk).map(|v| Box::new(v) as _),
-        Alg::Ps256 => PS256.verifier_from_jwk(&jwk).map(|v| Box::new(v) as _),
-        Alg::EdDsa => EdDSA.verifier_from_jwk(&jwk).map(|v| Box::new(v) as _),
-    };
-    built.map_err(|e| invalid(format!("a key of the set is malformed: {e}")))
-}
-
 /// RFC 7638 thumbprint with SHA-256, in base64url.
 fn thumbprint(jwk: &Value) -> Result<String, Invalid> {
     let member = |name: &str| {
@@ -364,26 +236,6 @@ fn thumbprint(jwk: &Value) -> Result<String, Invalid> {
         other => return Err(invalid(format!("no thumbprint for kty {other}"))),
     };
     Ok(URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes())))
-}
-
-/// Seals bytes under the master key as a compact JWE (`dir`, A256GCM).
-pub fn seal(master: &[u8; 32], plain: &[u8]) -> Result<String, Invalid> {
-    let mut header = JweHeader::new();
-    header.set_content_encryption("A256GCM");
-    let encrypter = jwe::Dir
-        .encrypter_from_bytes(master)
-        .map_err(|e| invalid(e.to_string()))?;
-    jwe::serialize_compact(plain, &header, &encrypter).map_err(|e| invalid(e.to_string()))
-}
-
-/// Opens what [`seal`] made.
-pub fn unseal(master: &[u8; 32], sealed: &str) -> Result<Vec<u8>, Invalid> {
-    let decrypter = jwe::Dir
-        .decrypter_from_bytes(master)
-        .map_err(|e| invalid(e.to_string()))?;
-    jwe::deserialize_compact(sealed, &decrypter)
-        .map(|(plain, _)| plain)
-        .map_err(|_| invalid("the master key does not open this key"))
 }
 
 /// Time claims as seconds; fractions are cut (RFC 7519 §2 allows them).
@@ -467,28 +319,5 @@ mod tests {
             thumbprint(&json!({"kty": "RSA", "n": n, "e": "AQAB"})).unwrap(),
             "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         );
-    }
-
-    #[test]
-    fn a_sealed_key_opens_with_the_master_key_only() {
-        let sealed = seal(&[1; 32], b"secret").unwrap();
-        assert!(!sealed.contains("secret"));
-        assert_eq!(unseal(&[1; 32], &sealed).unwrap(), b"secret");
-        assert!(unseal(&[2; 32], &sealed).is_err());
-    }
-
-    #[test]
-    fn absurd_private_or_malformed_keys_are_refused() {
-        let set = |key: Value| PublicKeys::parse(&json!({"keys": [key]}));
-        assert!(set(json!({"kty": "RSA", "n": "A".repeat(4000), "e": "AQAB"})).is_err());
-        assert!(set(json!({"kty": "RSA", "n": "A".repeat(342), "e": "A".repeat(300)})).is_err());
-        assert!(set(json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"})).is_err());
-        assert!(set(json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"})).is_err());
-        assert!(
-            set(json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "AA"})).is_err()
-        );
-        assert!(set(json!({"kty": "oct", "k": "AA"})).is_ok_and(|keys| keys.0.is_empty()));
-        assert!(PublicKeys::parse(&json!({"keys": vec![json!({}); 33]})).is_err());
-        assert!(PublicKeys::parse(&json!({})).is_err());
     }
 }

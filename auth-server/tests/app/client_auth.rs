@@ -112,12 +112,17 @@ struct KeyClient {
 
 impl KeyClient {
     async fn start() -> KeyClient {
+        KeyClient::start_with("").await
+    }
+
+    /// With more lines in its table.
+    async fn start_with(more: &str) -> KeyClient {
         let pair = ES256.generate_key_pair().unwrap();
         let jwk = pair.to_jwk_public_key();
         let (x, y) = (jwk.parameter("x").unwrap(), jwk.parameter("y").unwrap());
         let more = format!(
             "[[clients]]\nid = \"keyed\"\ntoken_endpoint_auth_method = \"private_key_jwt\"\ngrant_types = [\"client_credentials\"]\n\
-             jwks = {{ keys = [{{ kty = \"EC\", crv = \"P-256\", x = {x}, y = {y}, kid = \"k1\" }}] }}\n"
+             jwks = {{ keys = [{{ kty = \"EC\", crv = \"P-256\", x = {x}, y = {y}, kid = \"k1\" }}] }}\n{more}"
         );
         KeyClient {
             app: TestApp::with("https://as.example.com", &more).await,
@@ -224,4 +229,14 @@ async fn an_assertion_of_another_type_or_algorithm_is_refused() {
     }
     let good = sign("typ", json!("client-authentication+jwt"));
     assert_eq!(client.send(&good).await.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn an_assertion_is_signed_with_the_registered_algorithm() {
+    for (alg, accepted) in [("ES256", 200), ("PS256", 401)] {
+        let more = format!("token_endpoint_auth_signing_alg = \"{alg}\"\n");
+        let client = KeyClient::start_with(&more).await;
+        let answer = client.send(&client.assertion(&json!({}))).await;
+        assert_eq!(answer.status.as_u16(), accepted, "{alg}: {}", answer.text());
+    }
 }

@@ -595,12 +595,11 @@ async fn the_catalogue_speaks_only_while_the_host_is_away() {
     ] {
         hosts.put(id, answer.clone());
         let app = start(&hosts, "").await;
-        match why {
-            Some(why) => refused(&app, id, why).await,
-            None => {
-                let page = self::page(&app, id, "http://127.0.0.1:4567/callback").await;
-                assert!(page.contains("data-page=\"sign-in\""), "{answer}: {page}");
-            }
+        if let Some(why) = why {
+            refused(&app, id, why).await;
+        } else {
+            let page = self::page(&app, id, "http://127.0.0.1:4567/callback").await;
+            assert!(page.contains("data-page=\"sign-in\""), "{answer}: {page}");
         }
     }
 }
@@ -621,4 +620,14 @@ async fn a_denied_host_is_denied_in_every_spelling_and_with_its_names_below() {
         );
         assert_eq!(hosts.asked(id), 0, "{id}");
     }
+}
+
+#[tokio::test]
+async fn a_document_with_a_malformed_key_is_refused() {
+    let hosts = Hosts::start(&["client.example"]).await;
+    let key = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"});
+    hosts.put_json(ID, "", &with("jwks", json!({"keys": [key]})));
+    let app = start(&hosts, "").await;
+    refused(&app, ID, "a key of the set is malformed").await;
+    assert!(app.server.store.document(ID).await.unwrap().is_none());
 }

@@ -726,3 +726,20 @@ async fn a_change_that_changes_nothing_is_not_written_and_others_are_limited_by_
         assert_eq!(put("One more").await.status, StatusCode::OK);
     }
 }
+
+#[tokio::test]
+async fn a_malformed_key_is_refused_at_the_door() {
+    let app = TestApp::start().await;
+    let created = registered(&app, &confidential("App")).await;
+    let (path, token) = management(&created);
+    let mut bad = created.clone();
+    bad["jwks"] = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]});
+    let change = Some(bad.to_string());
+    let update = send(&app, Method::PUT, &path, Some(&token), change).await;
+    let mut new = metadata("App");
+    new["jwks"] = bad["jwks"].clone();
+    for refused in [update, register(&app, &new).await] {
+        assert_eq!(refused.error(), (400, "invalid_client_metadata".to_owned()));
+        assert!(refused.text().contains("malformed"), "{}", refused.text());
+    }
+}

@@ -59,6 +59,19 @@ impl Client {
     }
 }
 
+impl Metadata {
+    /// Builds the keys that stand in the metadata, so that a malformed one is refused where it is brought: too much work
+    /// for every lookup of a client.
+    pub fn check_keys(&self) -> Result<(), Refusal> {
+        match &self.jwks {
+            None => Ok(()),
+            Some(jwks) => jwt::PublicKeys::parse(jwks)
+                .map(|_| ())
+                .map_err(|why| invalid_metadata(format!("jwks: {why}"))),
+        }
+    }
+}
+
 pub(super) fn invalid_metadata(description: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(Code::InvalidClientMetadata, description)
 }
@@ -118,7 +131,7 @@ pub(super) fn key_source(metadata: &Metadata) -> Result<Option<KeySource>, Refus
             "jwks and jwks_uri exclude each other (RFC 7591 2)",
         )),
         (Some(jwks), None) => {
-            jwt::PublicKeys::parse(jwks).map_err(|e| invalid_metadata(format!("jwks: {e}")))?;
+            jwt::PublicKeys::check(jwks).map_err(|e| invalid_metadata(format!("jwks: {e}")))?;
             Ok(Some(KeySource::Inline(jwks.clone())))
         }
         (None, Some(uri)) => match Url::parse(uri) {
