@@ -1,5 +1,5 @@
 //! Password work, limited: argon2 takes 19 MiB and 15 ms of a core, so only as many run at once as leave a core free,
-//! and only so many wait. Without the limit 64 sign-ins took 1.2 GB and ran slower.
+//! and only so many wait. Without the limit 64 sign-ins at once would take 1.2 GB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
