@@ -42,12 +42,6 @@ impl Passwords {
             .await
     }
 
-    /// Hashes a password.
-    pub async fn hash(&self, clear: String, salt: [u8; 16]) -> Result<String> {
-        let hashed = self.run(move || password::hash(&clear, salt)).await?;
-        hashed.map_err(|why| anyhow::anyhow!("argon2: {why}").into())
-    }
-
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);

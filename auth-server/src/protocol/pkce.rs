@@ -31,12 +31,6 @@ impl Challenge {
         }
     }
 
-    /// A challenge that was stored by us.
-    #[must_use]
-    pub fn stored(text: String) -> Challenge {
-        Challenge(text)
-    }
-
     /// The challenge as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
