@@ -19,7 +19,7 @@ mod raw;
 mod read;
 
 pub use raw::{EXAMPLE, Span};
-use raw::{Raw, RawTokens};
+use raw::{Raw, RawLimits, RawTokens};
 use read::Written;
 
 /// A mistake in the configuration: which key, where, and what to write instead.
@@ -50,6 +50,8 @@ pub struct Config {
     pub sessions: Sessions,
     /// Limits of sign-in.
     pub sign_in: SignIn,
+    /// Limits of connections and requests.
+    pub limits: Limits,
     /// Seconds for which events are kept.
     pub audit_keep: i64,
     /// How clients become known.
@@ -93,6 +95,17 @@ pub struct SignIn {
     pub attempts_per_address: i64,
     /// Seconds after which failures are forgotten.
     pub window: i64,
+}
+
+/// Limits of connections and requests, of one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Seconds without a request after which a connection is closed.
+    pub idle: i64,
+    /// Seconds for which a server that was asked to stop still accepts connections.
+    pub stop_delay: i64,
 }
 
 /// How clients that nobody added become known.
@@ -248,6 +261,7 @@ impl Config {
                 )?,
                 window: raw.sign_in.window.between("sign_in.window", 1, 86_400)?,
             },
+            limits: limits(&raw.limits)?,
             registration: Registration {
                 dynamic: raw.registration.dynamic,
                 documents: raw.registration.documents,
@@ -299,6 +313,20 @@ fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
         refresh: raw
             .refresh_lifetime
             .between("tokens.refresh_lifetime", 1, most)?,
+    })
+}
+
+fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
+    let connections = usize::try_from(raw.connections).unwrap_or(0);
+    if !(1..=1_000_000).contains(&connections) {
+        return Err(ConfigError(
+            "limits.connections: must be between 1 and 1000000".into(),
+        ));
+    }
+    Ok(Limits {
+        connections,
+        idle: raw.idle.between("limits.idle", 1, 3600)?,
+        stop_delay: raw.stop_delay.between("limits.stop_delay", 0, 300)?,
     })
 }
 

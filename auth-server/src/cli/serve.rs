@@ -13,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Result, Source};
 
+/// Open files beside the connections of callers: databases, outbound connections, the log.
+const OTHER_FILES: u64 = 192;
+
 const EXAMPLE: &str = "\
 Examples:
   auth-server serve
@@ -43,8 +46,9 @@ enum Format {
 
 impl Serve {
     pub(super) async fn run(&self, source: &Source) -> Result {
-        let config = source.config()?;
+        let mut config = source.config()?;
         start_log(self.log)?;
+        open_files(&mut config.limits.connections);
         let (issuer, listen) = (config.issuer.as_str().to_owned(), config.listen);
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             Failure::Mendable(format!("listen: {listen} cannot be used: {error}"))
@@ -76,6 +80,24 @@ fn start_log(format: Format) -> Result {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
     };
     started.map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))
+}
+
+/// Every connection is an open file: raises the limit as far as it goes, or lowers the number of connections to it.
+fn open_files(connections: &mut usize) {
+    let wanted = u64::try_from(*connections).unwrap_or(u64::MAX) + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            let room = limit.saturating_sub(OTHER_FILES).max(1);
+            tracing::warn!(
+                open_files = limit,
+                connections = room,
+                "the system allows fewer open files than limits.connections needs"
+            );
+            *connections = usize::try_from(room).unwrap_or(*connections);
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be read"),
+    }
 }
 
 async fn stop_when_asked(stop: CancellationToken) {

@@ -56,6 +56,7 @@ pub(super) struct Raw {
     pub(super) tokens: RawTokens,
     pub(super) sessions: RawSessions,
     pub(super) sign_in: RawSignIn,
+    pub(super) limits: RawLimits,
     pub(super) audit: RawAudit,
     pub(super) registration: RawRegistration,
     pub(super) outbound: RawOutbound,
@@ -76,6 +77,7 @@ impl Default for Raw {
             tokens: RawTokens::default(),
             sessions: RawSessions::default(),
             sign_in: RawSignIn::default(),
+            limits: RawLimits::default(),
             audit: RawAudit::default(),
             registration: RawRegistration::default(),
             outbound: RawOutbound::default(),
@@ -183,6 +185,24 @@ impl Default for RawSignIn {
             attempts_per_account: 10,
             attempts_per_address: 100,
             window: Span(900),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLimits {
+    pub(super) connections: i64,
+    pub(super) idle: Span,
+    pub(super) stop_delay: Span,
+}
+
+impl Default for RawLimits {
+    fn default() -> RawLimits {
+        RawLimits {
+            connections: 8192,
+            idle: Span(75),
+            stop_delay: Span(0),
         }
     }
 }

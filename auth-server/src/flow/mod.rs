@@ -26,6 +26,7 @@ pub mod tick;
 pub mod token;
 pub mod userinfo;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use crate::config::Config;
@@ -108,6 +109,8 @@ pub struct Inner {
     pub client_keys: client_keys::Cache,
     /// Logos of clients.
     pub logos: logos::Logos,
+    /// True once the server was asked to stop: it finishes what it began and is not ready for more.
+    pub stopping: AtomicBool,
     resources: RwLock<Arc<Vec<Resource>>>,
 }
 

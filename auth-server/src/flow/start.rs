@@ -1,6 +1,7 @@
 //! Bringing a server up: master key, store, signing keys, and the users of the configuration.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
 
 use anyhow::Context as _;
@@ -30,6 +31,7 @@ impl Server {
             passwords: passwords::Passwords::new(),
             client_keys: client_keys::Cache::default(),
             logos: logos::Logos::default(),
+            stopping: AtomicBool::new(false),
             resources: RwLock::new(Arc::new(config.resources.clone())),
             config,
             store,

@@ -11,10 +11,11 @@ mod layers;
 mod pages;
 mod register;
 mod render;
+mod serve;
 mod sign_in;
 mod token;
 
-use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -109,8 +110,8 @@ pub fn router(server: &Server) -> Router {
     layers::around(rooted.merge(well_known), server).with_state(server.clone())
 }
 
-/// How long requests that are under way may take once the server is asked to stop.
-const LAST_REQUESTS: Duration = Duration::from_secs(20);
+/// How long the background may take to finish what it is at once the last request is answered.
+const LAST_ROUND: Duration = Duration::from_millis(500);
 
 /// Serves until `stop` is cancelled, then lets running requests finish, for a while, and closes the store.
 pub async fn serve(
@@ -118,19 +119,24 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let background = tokio::spawn(tick::run(server.clone(), stop.clone()));
-    let service = router(&server).into_make_service_with_connect_info::<SocketAddr>();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let impatience = async {
-        stop.cancelled().await;
-        tokio::time::sleep(LAST_REQUESTS).await;
+    let mut background = tokio::spawn(tick::run(server.clone(), stop.clone()));
+    let limits = server.config.limits;
+    let bounds = serve::Bounds {
+        connections: limits.connections,
+        idle: Duration::from_secs(limits.idle.unsigned_abs()),
+        stop_delay: Duration::from_secs(limits.stop_delay.unsigned_abs()),
     };
-    tokio::select! {
-        result = serving => result?,
-        () = impatience => tracing::warn!("connections were still open when the time to stop was over"),
+    let not_ready = async {
+        stop.cancelled().await;
+        server.stopping.store(true, Ordering::Relaxed);
+    };
+    let serving = serve::serve(listener, router(&server), bounds, stop.clone());
+    tokio::join!(serving, not_ready);
+    match tokio::time::timeout(LAST_ROUND, &mut background).await {
+        Ok(ended) => ended?,
+        // Whatever it was doing is done by the next start.
+        Err(_) => background.abort(),
     }
-    background.await?;
     server.store.close().await;
     Ok(())
 }
@@ -161,13 +167,12 @@ async fn style() -> Response {
 }
 
 async fn ready(State(server): State<Server>) -> Response {
-    if server.store.is_ready().await {
+    let unavailable = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    if server.stopping.load(Ordering::Relaxed) {
+        unavailable("the server is stopping")
+    } else if server.store.is_ready().await {
         "ok".into_response()
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the database does not answer",
-        )
-            .into_response()
+        unavailable("the database does not answer")
     }
 }

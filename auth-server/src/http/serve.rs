@@ -1,0 +1,500 @@
+//! Connections: so many at once, each given up when nothing happens on it, and an end that drops no request.
+//!
+//! Nobody has shown a token yet, so no rule here depends on who is calling. A connection is idle while no request of it
+//! is being answered, whether it sends nothing, sends a head byte by byte, or does not read its answers:
+//!
+//! 1. the first request comes within [`FIRST`], every other one within `idle` after the one before;
+//! 2. when all places are taken, who was idle for [`IN_THE_WAY`] goes first;
+//! 3. at the end the queue of the operating system is emptied before the listener closes; requests that are on their way
+//!    for [`LAST_CALL`] are answered, with `Connection: close`; HTTP/2 says GOAWAY and finishes its streams.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+/// A new connection has sent its first request by then.
+const FIRST: Duration = Duration::from_secs(10);
+/// Idle for this long, a connection makes room for another.
+const IN_THE_WAY: Duration = Duration::from_secs(1);
+/// How long open connections may still send a request after the listener closed: what was on its way arrives.
+const LAST_CALL: Duration = Duration::from_millis(250);
+/// How long an answer may take to leave once its connection is to end.
+const LINGER: Duration = Duration::from_millis(500);
+/// How long requests that are under way may take once the listener closed.
+const LAST_REQUESTS: Duration = Duration::from_secs(20);
+/// When no connection can be accepted, for example because there are too many open files.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+/// Most connections that wait in the queue of the operating system.
+const QUEUE: usize = 4096;
+/// Bytes of a request's head.
+const LARGEST_HEAD: usize = 64 * 1024;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 100;
+/// An HTTP/2 peer that does not answer a ping is gone.
+const PING: Duration = Duration::from_secs(20);
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at once; further ones wait in the queue of the operating system.
+    pub(crate) connections: usize,
+    /// A connection without a request for this long is closed.
+    pub(crate) idle: Duration,
+    /// How long new connections are still accepted after the wish to stop.
+    pub(crate) stop_delay: Duration,
+}
+
+/// Answers requests until `stop` is cancelled, then lets those under way finish, for a while.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
+    let open = Open {
+        router,
+        idle: bounds.idle,
+        room: Arc::new(Semaphore::new(bounds.connections)),
+        crowd: Arc::default(),
+        stopping: stop.clone(),
+        closing: CancellationToken::new(),
+        over: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+    let asked = pin!(async {
+        stop.cancelled().await;
+        sleep(bounds.stop_delay).await;
+    });
+    open.accept_until(asked, &listener).await;
+    open.empty_queue(listener);
+    open.closing.cancel();
+    open.tasks.close();
+    if timeout(LAST_REQUESTS, open.tasks.wait()).await.is_err() {
+        tracing::warn!("requests were still under way when the time to stop was over");
+        open.over.cancel();
+    }
+}
+
+/// The connections that are open, and what they must hear of.
+#[derive(Clone)]
+struct Open {
+    router: Router,
+    idle: Duration,
+    room: Arc<Semaphore>,
+    /// Tells idle connections that others wait for their places.
+    crowd: Arc<Notify>,
+    /// The wish to stop.
+    stopping: CancellationToken,
+    /// The listener is closed.
+    closing: CancellationToken,
+    /// Nothing is waited for any more.
+    over: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Open {
+    async fn accept_until(
+        &self,
+        mut end: Pin<&mut impl Future<Output = ()>>,
+        listener: &TcpListener,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = end.as_mut() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => tokio::select! {
+                    place = self.place() => self.start(stream, peer, place),
+                    () = end.as_mut() => return self.start(stream, peer, None),
+                },
+                // That one left before its turn.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    self.crowd.notify_waiters();
+                    tokio::select! {
+                        () = sleep(ACCEPT_AGAIN) => {}
+                        () = end.as_mut() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// A free place; while there is none, idle connections are asked to go.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+            return Some(place);
+        }
+        loop {
+            self.crowd.notify_waiters();
+            let place = Arc::clone(&self.room).acquire_owned();
+            if let Ok(place) = timeout(ACCEPT_AGAIN, place).await {
+                // The semaphore is never closed.
+                return place.ok();
+            }
+        }
+    }
+
+    /// Accepts who is waiting already, whether or not there is a place: closing the listener would reset them.
+    fn empty_queue(&self, listener: TcpListener) {
+        let listener = match listener.into_std() {
+            Ok(listener) => listener,
+            Err(error) => return tracing::warn!(%error, "the queue of connections is lost"),
+        };
+        for _ in 0..QUEUE {
+            let Ok((stream, peer)) = listener.accept() else {
+                break;
+            };
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            match stream {
+                Ok(stream) => self.start(stream, peer, None),
+                Err(error) => tracing::warn!(%error, "a waiting connection is lost"),
+            }
+        }
+    }
+
+    fn start(&self, stream: TcpStream, peer: SocketAddr, place: Option<OwnedSemaphorePermit>) {
+        // Answers are small and whole; waiting to fill a packet only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let open = self.clone();
+        self.tasks.spawn(async move {
+            let over = open.over.clone();
+            tokio::select! {
+                () = open.attend(stream, peer) => {}
+                () = over.cancelled() => {}
+            }
+            drop(place);
+        });
+    }
+
+    /// One connection from its first byte to its end.
+    async fn attend(self, stream: TcpStream, peer: SocketAddr) {
+        let activity = Arc::new(Activity::new());
+        let service = tower::service_fn({
+            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
+            let stopping = self.stopping.clone();
+            move |request| answer(&router, &activity, &stopping, peer, request)
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(None)
+            .max_buf_size(LARGEST_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING);
+        let service = TowerToHyperService::new(service);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+
+        let mut check = activity.born + FIRST.min(self.idle);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => return say(ended),
+                () = self.closing.cancelled() => break,
+                () = self.crowd.notified() => if activity.idle() >= Some(IN_THE_WAY) { break },
+                () = sleep_until(check) => {
+                    let allowed = if activity.has_asked() { self.idle } else { FIRST.min(self.idle) };
+                    let idle = activity.idle().unwrap_or_default();
+                    if idle >= allowed {
+                        break;
+                    }
+                    check = Instant::now() + allowed.saturating_sub(idle);
+                }
+            }
+        }
+        // HTTP/2 itself takes what is on its way; HTTP/1.1 would close before it, and a connection of which nothing has
+        // been read yet would be dropped.
+        if self.closing.is_cancelled() && !activity.is_http2.load(Ordering::Relaxed) {
+            tokio::select! {
+                ended = connection.as_mut() => return say(ended),
+                () = sleep(LAST_CALL) => {}
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => return say(ended),
+                () = sleep(LINGER) => if activity.idle() >= Some(LINGER) { return },
+            }
+        }
+    }
+}
+
+fn say(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(error, "a connection ended early");
+    }
+}
+
+/// One request; the last one of an HTTP/1.1 connection says so.
+fn answer(
+    router: &Router,
+    activity: &Arc<Activity>,
+    stopping: &CancellationToken,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let is_http2 = request.version() == Version::HTTP_2;
+    let under_way = UnderWay::begin(activity, is_http2);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let answered = router.clone().oneshot(request);
+    let stopping = stopping.clone();
+    async move {
+        let mut response = answered.await?;
+        if !is_http2 && stopping.is_cancelled() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        drop(under_way);
+        Ok(response)
+    }
+}
+
+/// What happens on one connection.
+struct Activity {
+    born: Instant,
+    is_http2: AtomicBool,
+    /// Requests that are being answered.
+    under_way: AtomicUsize,
+    /// When the last one began or ended, in milliseconds after `born`; 0 before the first.
+    last: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Activity {
+        Activity {
+            born: Instant::now(),
+            is_http2: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    fn touch(&self) {
+        let since = self.born.elapsed().as_millis().max(1);
+        self.last
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn has_asked(&self) -> bool {
+        self.last.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long nothing was asked; `None` while a request is being answered.
+    fn idle(&self) -> Option<Duration> {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        let busy = self.under_way.load(Ordering::Relaxed) > 0;
+        (!busy).then(|| self.born.elapsed().saturating_sub(last))
+    }
+}
+
+/// A request that is being answered, until it is dropped.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn begin(activity: &Arc<Activity>, is_http2: bool) -> UnderWay {
+        activity.is_http2.store(is_http2, Ordering::Relaxed);
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        activity.touch();
+        UnderWay(Arc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(20);
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    struct Running {
+        address: SocketAddr,
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn start(connections: usize, idle: Duration, stop_delay: Duration) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = async || {
+            sleep(Duration::from_millis(800)).await;
+            "slow"
+        };
+        let router = Router::new()
+            .route("/", get(async || "x".repeat(50_000)))
+            .route("/slow", get(slow));
+        let stop = CancellationToken::new();
+        let bounds = Bounds {
+            connections,
+            idle,
+            stop_delay,
+        };
+        let task = tokio::spawn(serve(listener, router, bounds, stop.clone()));
+        Running {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    async fn read_all(stream: &mut TcpStream) -> String {
+        let mut bytes = Vec::new();
+        let read = timeout(LONG, stream.read_to_end(&mut bytes)).await;
+        read.unwrap().unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_whole_request_is_closed() {
+        let server = start(100, SHORT, Duration::ZERO).await;
+        for begin in [
+            "",
+            "P",
+            "PRI * HTTP/2.0",
+            "GET / HTTP/1.1\r\nHost: x\r\nX-A: ",
+        ] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(begin.as_bytes()).await.unwrap();
+            let ended = timeout(LONG, stream.read_to_end(&mut Vec::new())).await;
+            assert!(ended.is_ok(), "{begin:?} keeps it open");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_comes_in_drops_is_given_up_also_after_a_request() {
+        let server = start(100, SHORT, Duration::ZERO).await;
+        for before in [&b""[..], ASK] {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(before).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nX-A: ").await.unwrap();
+            let drip = async {
+                while stream.write_all(b"x").await.is_ok() {
+                    sleep(SHORT / 10).await;
+                }
+            };
+            assert!(timeout(LONG, drip).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_read_its_answers_is_disconnected() {
+        let server = start(100, SHORT, Duration::ZERO).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let ask = async { while stream.write_all(ASK).await.is_ok() {} };
+        assert!(timeout(LONG, ask).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_used_stays() {
+        let server = start(100, SHORT * 2, Duration::ZERO).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        for _ in 0..6 {
+            stream.write_all(ASK).await.unwrap();
+            let mut some = vec![0; 60_000];
+            assert!(stream.read(&mut some).await.unwrap() > 0);
+            sleep(SHORT / 2).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room_but_one_that_works_does_not() {
+        let server = start(2, LONG, Duration::ZERO).await;
+        let mut works = TcpStream::connect(server.address).await.unwrap();
+        let _idle = TcpStream::connect(server.address).await.unwrap();
+        sleep(IN_THE_WAY + SHORT).await;
+        works
+            .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        sleep(SHORT / 3).await;
+        let mut third = TcpStream::connect(server.address).await.unwrap();
+        third
+            .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let (first, third) = tokio::join!(read_all(&mut works), read_all(&mut third));
+        assert!(first.ends_with("slow") && third.ends_with("slow"));
+    }
+
+    #[tokio::test]
+    async fn at_the_end_everything_that_was_sent_is_answered_and_nothing_waits_for_the_silent() {
+        // The one place is taken, so the others wait in the queue of the operating system when the end comes.
+        let server = start(1, LONG, Duration::ZERO).await;
+        let mut works = TcpStream::connect(server.address).await.unwrap();
+        works
+            .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        sleep(SHORT / 3).await;
+        let mut queued = TcpStream::connect(server.address).await.unwrap();
+        queued.write_all(ASK).await.unwrap();
+        let mut late = TcpStream::connect(server.address).await.unwrap();
+        let silent = TcpStream::connect(server.address).await.unwrap();
+        server.stop.cancel();
+        sleep(LAST_CALL / 5).await;
+        late.write_all(ASK).await.unwrap();
+        for (stream, end) in [
+            (&mut works, "slow"),
+            (&mut queued, "xxxx"),
+            (&mut late, "xxxx"),
+        ] {
+            let answer = read_all(stream).await;
+            assert!(answer.contains("connection: close"), "{end}");
+            assert!(answer.ends_with(end));
+        }
+        timeout(LINGER, server.task).await.unwrap().unwrap();
+        drop(silent);
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn with_a_delay_new_connections_are_still_answered_after_the_wish_to_stop() {
+        let server = start(10, LONG, SHORT * 2).await;
+        server.stop.cancel();
+        sleep(SHORT).await;
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(ASK).await.unwrap();
+        assert!(read_all(&mut stream).await.contains("connection: close"));
+        timeout(LONG, server.task).await.unwrap().unwrap();
+    }
+}
