@@ -1,7 +1,7 @@
 //! `auth-server migrate`: the tables of the database.
 
 use anyhow::Context as _;
-use auth_server::store::Version;
+use auth_server::store::{self, Version};
 use clap::Args;
 
 use super::{Failure, Result, Source, mendable, output};
@@ -33,7 +33,17 @@ impl Migrate {
                 _ => format!("the database is at version {applied} now"),
             });
         }
-        let Version { applied, newest } = version(source).await?;
+        let Version {
+            applied,
+            newest,
+            unfinished,
+        } = version(source).await?;
+        if let Some(unfinished) = unfinished {
+            return mendable(format!(
+                "store.url: {}",
+                store::Error::Unfinished(unfinished)
+            ));
+        }
         if applied < newest {
             return mendable(format!(
                 "store.url: the database is at version {applied}, version {newest} is pending; run `auth-server migrate`"

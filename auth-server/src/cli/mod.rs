@@ -1,6 +1,7 @@
 //! The command line. What an operator types becomes one call into the library, and the answer becomes text, or JSON
 //! with `--json`. Every command but `serve` works beside a running server.
 
+mod backup;
 mod clients;
 mod config;
 mod keys;
@@ -59,6 +60,8 @@ enum Command {
     Serve(serve::Serve),
     Config(config::ConfigCommand),
     Migrate(migrate::Migrate),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     #[command(subcommand)]
     Users(users::Users),
     #[command(subcommand)]
@@ -106,6 +109,8 @@ pub(crate) async fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(&file).await,
         Command::Config(config) => config.run(&file),
         Command::Migrate(migrate) => migrate.run(&file).await,
+        Command::Backup(backup) => backup.run(&file).await,
+        Command::Restore(restore) => restore.run(&file).await,
         Command::Users(users) => users.run(&file).await,
         Command::Clients(clients) => clients.run(&file).await,
         Command::Resources(resources) => resources.run(&file).await,

@@ -85,7 +85,7 @@ impl KeyRing {
         for row in stored {
             let key = match known.iter().find(|known| known.key.kid == row.kid) {
                 Some(known) => Arc::clone(&known.key),
-                None => Arc::new(self.unseal(row)?),
+                None => Arc::new(unseal(&self.master, row)?),
             };
             ring.push(RingKey {
                 key,
@@ -98,17 +98,18 @@ impl KeyRing {
         }
         Ok(())
     }
+}
 
-    fn unseal(&self, row: &StoredKey) -> Result<SigningKey> {
-        let alg = Alg::parse(&row.alg).ok_or(crate::store::Error::Malformed("key"))?;
-        let pem = jwt::unseal(&self.master, &row.sealed).map_err(|e| {
-            anyhow::anyhow!(
-                "key {}: {e}; keys.master_key_file must be the file it was sealed with",
-                row.kid
-            )
-        })?;
-        Ok(PrivateKey::from_pem(alg, &pem)?.into_signing_key()?)
-    }
+/// Opens a stored key; fails when the master key is not the one that it was sealed with.
+pub(super) fn unseal(master: &[u8; 32], row: &StoredKey) -> Result<SigningKey> {
+    let alg = Alg::parse(&row.alg).ok_or(crate::store::Error::Malformed("key"))?;
+    let pem = jwt::unseal(master, &row.sealed).map_err(|e| {
+        anyhow::anyhow!(
+            "key {}: {e}; keys.master_key_file must be the file it was sealed with",
+            row.kid
+        )
+    })?;
+    Ok(PrivateKey::from_pem(alg, &pem)?.into_signing_key()?)
 }
 
 /// Reads the keys of the store, so that this node signs and publishes what the others do.

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod answer;
 pub mod authorize;
+pub mod backup;
 pub mod client_auth;
 pub mod client_credentials;
 pub mod client_keys;
@@ -18,6 +19,7 @@ pub mod operator;
 pub mod passwords;
 pub mod refresh;
 pub mod register;
+pub mod restore;
 pub mod revoke;
 pub mod session;
 pub mod sign_in;

@@ -48,12 +48,9 @@ impl Server {
 
 /// Opens the store, making its folder when it is missing.
 pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store> {
-    if let crate::store::Location::Sqlite(path) = &config.store
-        && let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        make_private_folder(folder)
+    if let crate::store::Location::Sqlite(path) = &config.store {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        make_folder_of(path)
             .with_context(|| format!("store.url: cannot make the folder {}", folder.display()))?;
     }
     Store::open(&config.store, access)
@@ -72,38 +69,47 @@ pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store
 /// Reads the master key, or makes it, readable by its owner alone. A store that has keys already needs the file that
 /// they were sealed with: a new one could not open them.
 fn master_key(path: &Path, store_has_keys: bool, effects: &Effects) -> anyhow::Result<[u8; 32]> {
-    let name = || format!("keys.master_key_file: {}", path.display());
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let bytes = URL_SAFE_NO_PAD
-                .decode(text.trim())
-                .ok()
-                .and_then(|bytes| bytes.try_into().ok());
-            bytes.ok_or_else(|| {
-                anyhow::anyhow!(
-                    "{}: must hold 32 bytes in base64url (43 characters)",
-                    name()
-                )
-            })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && store_has_keys => {
-            anyhow::bail!(
-                "{}: the file is missing, and the store holds keys that were sealed with it; bring it back from a backup",
-                name()
-            )
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    match read_master_key(path)? {
+        Some(key) => Ok(key),
+        None if store_has_keys => anyhow::bail!(
+            "keys.master_key_file: {}: the file is missing, and the store holds keys that were sealed with it; bring it back from a backup",
+            path.display()
+        ),
+        None => {
             let key: [u8; 32] = effects.fresh();
-            write_private(path, &URL_SAFE_NO_PAD.encode(key)).with_context(name)?;
+            write_private(path, &URL_SAFE_NO_PAD.encode(key))
+                .with_context(|| format!("keys.master_key_file: {}", path.display()))?;
             tracing::info!(file = %path.display(), "a new master key was made; back it up together with the database");
             Ok(key)
         }
-        Err(error) => Err(error).with_context(name),
     }
 }
 
-/// A folder that only its owner can read; one that is there stays as it is.
-fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+/// The master key of a file; `None` when the file is not there.
+pub(super) fn read_master_key(path: &Path) -> anyhow::Result<Option<[u8; 32]>> {
+    let name = || format!("keys.master_key_file: {}", path.display());
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.with_context(name)?,
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok();
+    match bytes.and_then(|bytes| bytes.try_into().ok()) {
+        Some(key) => Ok(Some(key)),
+        None => anyhow::bail!(
+            "{}: must hold 32 bytes in base64url (43 characters)",
+            name()
+        ),
+    }
+}
+
+/// Makes the folder of a file, readable by its owner alone; one that is there stays as it is.
+pub(super) fn make_folder_of(file: &Path) -> std::io::Result<()> {
+    let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -111,14 +117,10 @@ fn make_private_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a new file that its owner alone can read.
+pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        make_private_folder(folder)?;
-    }
+    make_folder_of(path)?;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

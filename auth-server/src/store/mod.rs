@@ -6,6 +6,7 @@
 //! SQLite an autocommitted `RETURNING` hands out rows before the commit.
 
 mod audit;
+mod backup;
 mod clients;
 mod codes;
 mod consents;
@@ -37,6 +38,7 @@ use sqlx::{Connection as _, Postgres, Transaction};
 
 use crate::protocol::event::Event;
 
+pub use backup::{Place, back_up, dump_command, inspect, restore_command};
 pub use clients::{Limits, Shared, StoredClient};
 pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};
@@ -64,12 +66,29 @@ pub enum Error {
     /// The file is in use by another process.
     #[error("{0}")]
     Locked(String),
+    /// The files are not as they must be; the text says what to mend.
+    #[error("{0}")]
+    Unusable(String),
     /// The database refused.
     #[error(transparent)]
     Sql(sqlx::Error),
     /// A migration failed.
     #[error(transparent)]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(sqlx::migrate::MigrateError),
+    /// A migration was begun and not ended: what its tables hold is not known.
+    #[error(
+        "the database was left in the middle of migration {0}; bring a backup from before it back"
+    )]
+    Unfinished(i64),
+}
+
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Error {
+        match error {
+            sqlx::migrate::MigrateError::Dirty(version) => Error::Unfinished(version),
+            error => Error::Migrate(error),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {

@@ -13,32 +13,43 @@ pub struct Version {
     pub applied: i64,
     /// The newest migration of this program.
     pub newest: i64,
+    /// A migration that was begun and not ended.
+    pub unfinished: Option<i64>,
 }
+
+const SQL: &str = "SELECT MAX(CASE WHEN success THEN version END), MIN(CASE WHEN NOT success THEN version END) FROM _sqlx_migrations";
 
 impl Version {
     /// Reads the version. A database that does not exist yet has version 0, and stays away.
     pub async fn of(location: &Location) -> Result<Version, Error> {
-        const SQL: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
-        let applied: Result<(i64,), sqlx::Error> = match location {
-            Location::Sqlite(path) if !path.exists() => Ok((0,)),
+        match location {
+            Location::Sqlite(path) if !path.exists() => Version::from_row(Ok((None, None))),
             Location::Sqlite(path) => {
                 let options = SqliteConnectOptions::new().filename(path).read_only(true);
-                let mut connection = SqliteConnection::connect_with(&options).await?;
-                sqlx::query_as(SQL).fetch_one(&mut connection).await
+                Version::within(&mut SqliteConnection::connect_with(&options).await?).await
             }
             Location::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await?;
-                sqlx::query_as(SQL).fetch_one(&mut connection).await
+                Version::from_row(sqlx::query_as(SQL).fetch_one(&mut connection).await)
             }
-        };
+        }
+    }
+
+    pub(super) async fn within(connection: &mut SqliteConnection) -> Result<Version, Error> {
+        Version::from_row(sqlx::query_as(SQL).fetch_one(connection).await)
+    }
+
+    fn from_row(row: Result<(Option<i64>, Option<i64>), sqlx::Error>) -> Result<Version, Error> {
         let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max();
+        let (applied, unfinished) = match row {
+            Ok(row) => row,
+            Err(error) if is_missing_table(&error) => (None, None),
+            Err(error) => return Err(error.into()),
+        };
         Ok(Version {
-            applied: match applied {
-                Ok((applied,)) => applied,
-                Err(error) if is_missing_table(&error) => 0,
-                Err(error) => return Err(error.into()),
-            },
+            applied: applied.unwrap_or(0),
             newest: newest.unwrap_or(0),
+            unfinished,
         })
     }
 }

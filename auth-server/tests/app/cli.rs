@@ -1,8 +1,10 @@
 //! The command line as a person or a script uses it: the real program in an empty folder, its exit codes and its words.
 
+mod backup;
 mod clients;
 mod config;
 mod resources;
+mod restore;
 mod serve;
 mod users;
 
@@ -123,6 +125,8 @@ fn every_command_has_help_that_teaches() {
         "serve",
         "config",
         "migrate",
+        "backup",
+        "restore",
         "users",
         "users add",
         "users list",
@@ -162,12 +166,12 @@ fn every_command_has_help_that_teaches() {
 
 #[test]
 fn a_misspelt_command_is_a_usage_error() {
-    let answer = Folder::empty().run("resorces list");
+    let answer = Folder::empty().run("cleints list");
     assert_eq!(answer.code, Some(2));
     assert!(
         answer
             .err
-            .contains("tip: a similar subcommand exists: 'resources'"),
+            .contains("tip: a similar subcommand exists: 'clients'"),
         "{}",
         answer.err
     );

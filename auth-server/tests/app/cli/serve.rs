@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::{Folder, answer};
 
 /// A running server; it is killed when the test fails.
-struct Running {
+pub(super) struct Running {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
     ready: String,
 }
 
 impl Running {
-    fn start(folder: &Folder, line: &str) -> Running {
+    pub(super) fn start(folder: &Folder, line: &str) -> Running {
         let mut child = folder
             .command(line)
             .stdout(Stdio::null())
@@ -37,7 +37,7 @@ impl Running {
     }
 
     /// Asks it to stop, as whoever supervises it does.
-    fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+    pub(super) fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         Command::new("kill").args([signal, &id]).status().unwrap();
         let mut rest = String::new();
