@@ -31,6 +31,11 @@ pub(crate) fn python() -> Option<PathBuf> {
     )
 }
 
+/// The load generator of `cargo measure`.
+pub(crate) fn wrk() -> Option<PathBuf> {
+    found("wrk (Debian: wrk)", on_path("wrk"))
+}
+
 /// Where Chromium and its driver are.
 pub(crate) struct Browser {
     pub(crate) chromium: PathBuf,

@@ -227,7 +227,7 @@ fn spawn(program: &str, folder: &Path, name: &str) -> Result<Process> {
 
 /// The program as `cargo test --workspace` builds it, or as it is in the folder `TESTS_PROGRAMS`. Cargo does not build the
 /// programs of other packages for these tests alone, so an outdated one is refused instead of tested.
-fn binary(program: &str) -> Result<PathBuf> {
+pub(crate) fn binary(program: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("TESTS_PROGRAMS") {
         return Ok(Path::new(&folder).join(program));
     }

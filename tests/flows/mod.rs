@@ -5,6 +5,7 @@ mod demo;
 mod documents;
 mod lifecycle;
 mod machine;
+mod measure;
 mod operator;
 mod pages;
 mod races;

@@ -1,0 +1,316 @@
+//! How many token requests the database itself can keep: a bare sqlx loop that runs the statements of
+//! `auth-server/src/store` and commits as the server does, with no server around it. On SQLite it runs the writes alone, many
+//! requests in one transaction, as the server's writer does; on PostgreSQL the reads and writes of one request after the
+//! other, on as many connections as the server has. A test holds the statements to those of the store.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use auth_server::effects::Effects;
+use auth_server::protocol::grant::GRACE;
+use auth_server::protocol::secret::{fingerprint, identifier};
+use auth_server::store::Location;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::raw::Kind;
+use crate::seed::{APP, Code, Refresh, Seeds};
+
+/// Users of the store: few enough to be quick, enough that two requests rarely meet at one user's rows.
+const USERS: usize = 1_000;
+const DAY: i64 = 86_400;
+
+const READ_CODE: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
+const READ_USER: &str =
+    "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
+const CLAIM_CODE: &str =
+    "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
+const HOLD_CONSENT: &str = "UPDATE consents SET updated_at = updated_at WHERE id = $1";
+const ADD_GRANT: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const ADD_REFRESH: &str = "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
+                           VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
+const ADD_EVENT: &str = "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, detail) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+const READ_REFRESH: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
+                            g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
+                            g.expires_at AS grant_expires_at, g.revoked_at \
+                            FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
+                            LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
+const CLAIM_REFRESH: &str = "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) \
+             WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
+             AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
+             AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)";
+
+macro_rules! add_refresh {
+    ($connection:expr, $digest:expr, $successor:expr, $grant:expr, $now:expr) => {
+        sqlx::query(ADD_REFRESH)
+            .bind($digest)
+            .bind(&$grant.id)
+            .bind($successor)
+            .bind($now)
+            .bind($now + 30 * DAY)
+            .execute(&mut *$connection)
+            .await?
+    };
+}
+
+macro_rules! add_event {
+    ($connection:expr, $grant:expr, $word:literal, $now:expr) => {
+        sqlx::query(ADD_EVENT)
+            .bind(identifier("ev_", Effects::system().fresh()))
+            .bind($now)
+            .bind("tokens_issued")
+            .bind("done")
+            .bind(Some(&$grant.subject))
+            .bind(Some(APP))
+            .bind(None::<&str>)
+            .bind(format!("{} {}", $word, $grant.id))
+            .execute(&mut *$connection)
+            .await?
+    };
+}
+
+/// The statements of one redemption or one refresh, on either connection.
+macro_rules! writes {
+    ($connection:expr, $request:expr, $now:expr) => {
+        match $request {
+            Request::Code(code) => {
+                let grant = &code.row.grant;
+                let claimed = sqlx::query(CLAIM_CODE)
+                    .bind(&code.digest)
+                    .bind($now)
+                    .execute(&mut *$connection)
+                    .await?;
+                anyhow::ensure!(claimed.rows_affected() == 1, "a code was claimed before");
+                sqlx::query(HOLD_CONSENT)
+                    .bind(&code.row.consent_id)
+                    .execute(&mut *$connection)
+                    .await?;
+                sqlx::query(ADD_GRANT)
+                    .bind(&grant.id)
+                    .bind(&grant.subject)
+                    .bind(&grant.client_id)
+                    .bind(grant.scope.to_string())
+                    .bind(serde_json::to_string(&grant.resources)?)
+                    .bind(grant.auth_time)
+                    .bind(serde_json::to_string(&grant.amr)?)
+                    .bind(&grant.sid)
+                    .bind(grant.nonce.as_deref())
+                    .bind($now)
+                    .bind(grant.expires_at)
+                    .execute(&mut *$connection)
+                    .await?;
+                // The token and its successor: two digests that nobody has seen.
+                let (digest, successor) = (fresh_digest(), fresh_digest());
+                add_refresh!($connection, &digest, &successor, grant, $now);
+                add_event!($connection, grant, "code", $now);
+            }
+            Request::Refresh(token) => {
+                let claimed = sqlx::query(CLAIM_REFRESH)
+                    .bind(&token.digest)
+                    .bind($now)
+                    .bind($now - GRACE)
+                    .execute(&mut *$connection)
+                    .await?;
+                anyhow::ensure!(claimed.rows_affected() == 1, "a token was rotated before");
+                add_refresh!(
+                    $connection,
+                    &token.successor,
+                    &token.next,
+                    &token.grant,
+                    $now
+                );
+                add_event!($connection, &token.grant, "refresh", $now);
+            }
+        }
+    };
+}
+
+/// One request, before it came.
+#[derive(Clone)]
+enum Request {
+    Code(Code),
+    Refresh(Refresh),
+}
+
+/// Requests a second that the store at `store` can keep; at most `most`, for at most `time`.
+pub(crate) async fn rate(
+    kind: Kind,
+    store: &str,
+    width: usize,
+    most: usize,
+    time: Duration,
+) -> Result<f64> {
+    let location = match store.strip_prefix("postgres") {
+        Some(_) => Location::Postgres(store.to_owned()),
+        None => Location::Sqlite(store.into()),
+    };
+    let seeds = Seeds::new(&location, &Effects::system().fresh(), USERS).await?;
+    let requests: Vec<Request> = match kind {
+        Kind::Code => seeds
+            .codes(most)
+            .await?
+            .into_iter()
+            .map(Request::Code)
+            .collect(),
+        Kind::Refresh => {
+            let tokens = seeds.refresh_tokens(most).await?;
+            tokens.into_iter().map(Request::Refresh).collect()
+        }
+    };
+    let now = seeds.now();
+    seeds.close().await;
+    match &location {
+        Location::Sqlite(path) => grouped(path, &requests, width, time, now).await,
+        Location::Postgres(url) => side_by_side(url, requests, width, time, now).await,
+    }
+}
+
+async fn grouped(
+    path: &Path,
+    requests: &[Request],
+    width: usize,
+    time: Duration,
+    now: i64,
+) -> Result<f64> {
+    // As the store opens its one writing connection.
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .pragma("cache_size", "-65536")
+        .pragma("mmap_size", "268435456")
+        .pragma("temp_store", "MEMORY")
+        .pragma("wal_autocheckpoint", "2000");
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let (began, mut done) = (Instant::now(), 0);
+    for group in requests.chunks(width.max(1)) {
+        if began.elapsed() >= time {
+            break;
+        }
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await?;
+        for request in group {
+            writes!(&mut connection, request, now);
+        }
+        sqlx::query("COMMIT").execute(&mut connection).await?;
+        done += group.len();
+    }
+    let rate = done as f64 / began.elapsed().as_secs_f64();
+    connection.close().await?;
+    Ok(rate)
+}
+
+async fn side_by_side(
+    url: &str,
+    requests: Vec<Request>,
+    width: usize,
+    time: Duration,
+    now: i64,
+) -> Result<f64> {
+    let mut connections = Vec::new();
+    for _ in 0..width {
+        connections.push(PgConnection::connect(url).await?);
+    }
+    let share = requests.len().div_ceil(width.max(1)).max(1);
+    let began = Instant::now();
+    let loops =
+        connections
+            .into_iter()
+            .zip(requests.chunks(share))
+            .map(|(mut connection, share)| {
+                let share = share.to_vec();
+                tokio::spawn(async move {
+                    let mut done = 0_usize;
+                    for request in share {
+                        if began.elapsed() >= time {
+                            break;
+                        }
+                        read(&mut connection, &request).await?;
+                        let mut transaction = connection.begin().await?;
+                        writes!(&mut *transaction, &request, now);
+                        transaction.commit().await?;
+                        done += 1;
+                    }
+                    anyhow::Ok((done, began.elapsed()))
+                })
+            });
+    let loops: Vec<_> = loops.collect();
+    let (mut done, mut longest) = (0, Duration::from_nanos(1));
+    for each in loops {
+        let (count, elapsed) = each.await??;
+        done += count;
+        longest = longest.max(elapsed);
+    }
+    Ok(done as f64 / longest.as_secs_f64())
+}
+
+async fn read(connection: &mut PgConnection, request: &Request) -> Result<()> {
+    let statements: &[(&'static str, &str)] = match request {
+        Request::Code(code) => &[
+            (READ_CODE, &code.digest),
+            (READ_USER, &code.row.grant.subject),
+        ],
+        Request::Refresh(token) => &[(READ_REFRESH, &token.digest)],
+    };
+    for (statement, key) in statements {
+        let row = sqlx::query(*statement)
+            .bind(*key)
+            .fetch_optional(&mut *connection)
+            .await?;
+        row.context("nothing there")?;
+    }
+    Ok(())
+}
+
+fn fresh_digest() -> String {
+    fingerprint(&identifier("", Effects::system().fresh()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without the line breaks and indentation of a string literal.
+    fn plain(source: &str) -> String {
+        source
+            .replace("\\\n", " ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn the_bare_loop_runs_the_statements_of_the_store() {
+        let folder = crate::machine::root().join("auth-server/src/store");
+        let store: String = [
+            "codes.rs",
+            "refresh.rs",
+            "consents.rs",
+            "users.rs",
+            "audit.rs",
+        ]
+        .map(|file| plain(&std::fs::read_to_string(folder.join(file)).unwrap()))
+        .concat();
+        for statement in [
+            READ_CODE,
+            READ_USER,
+            CLAIM_CODE,
+            HOLD_CONSENT,
+            ADD_GRANT,
+            ADD_REFRESH,
+            ADD_EVENT,
+            READ_REFRESH,
+            CLAIM_REFRESH,
+        ] {
+            assert!(
+                store.contains(&plain(statement)),
+                "the store has another statement now; bring tests/measure/commit.rs up to it: {statement}"
+            );
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Rows by the million that fill a SQLite store: made by SQL in the order of their keys, spread over the whole range of real
+//! keys, with the lengths of real rows. Nobody knows their secrets.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use crate::seed::{APP, MACHINE};
+use crate::server::RESOURCE;
+
+/// Refresh tokens of one grant.
+const FAMILY: usize = 10;
+
+/// Rows that fill the tables.
+pub(crate) struct Fill {
+    /// Refresh tokens; a grant for every ten of them.
+    pub(crate) tokens: usize,
+    /// When they end, unix seconds, the first and the last.
+    pub(crate) expires: (i64, i64),
+    /// What tells these rows from others in their keys; one character.
+    pub(crate) mark: char,
+}
+
+/// An open file. The server must not run meanwhile: nothing here waits for a disk.
+pub(crate) struct Filling(SqliteConnection);
+
+impl Filling {
+    pub(crate) async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .synchronous(SqliteSynchronous::Off)
+            .pragma("cache_size", "-524288");
+        Ok(Self(SqliteConnection::connect_with(&options).await?))
+    }
+
+    /// Grants and refresh tokens of `user`.
+    pub(crate) async fn tokens(&mut self, fill: &Fill, user: &str) -> Result<()> {
+        let Fill {
+            tokens,
+            expires: (first, last),
+            mark,
+        } = fill;
+        let grants = tokens.div_ceil(FAMILY);
+        ensure!(grants < 1 << 24, "more rows than keys of four characters");
+        let id = format!("'gr_' || {} || printf('{mark}%017d', i)", key("i", grants));
+        let grant_of_token = format!(
+            "'gr_' || {} || printf('{mark}%017d', i / {FAMILY})",
+            key(&format!("(i / {FAMILY})"), grants)
+        );
+        // The last character of real digests says nothing either.
+        let digest = format!("{} || printf('{mark}%038d', i)", key("i", *tokens));
+        let successor = format!("{} || printf('{mark}%038d', i + 1)", key("i", *tokens));
+        let end = |count: usize| format!("{first} + i * {} / {}", last - first, count.max(1));
+        self.run(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {grants}) \
+             INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
+             SELECT {id}, '{user}', '{APP}', 'docs.read', '[\"{RESOURCE}\"]', 1, '[\"pwd\"]', printf('sid_%022d', i), NULL, 1, {} FROM n",
+            end(grants)
+        ))
+        .await?;
+        self.run(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {tokens}) \
+             INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
+             SELECT {digest}, {grant_of_token}, {successor}, 1, {} FROM n",
+            end(*tokens)
+        ))
+        .await
+    }
+
+    /// Copies of the machine client, `copy-0` and so on.
+    pub(crate) async fn clients(&mut self, count: usize) -> Result<()> {
+        self.run(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count}) \
+             INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, created_at) \
+             SELECT 'copy-' || i, origin, metadata, fingerprint || i, secret_digest, created_at FROM clients, n WHERE id = '{MACHINE}'"
+        ))
+        .await
+    }
+
+    async fn run(&mut self, sql: &str) -> Result<()> {
+        sqlx::query(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut self.0)
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.run("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        Ok(self.0.close().await?)
+    }
+}
+
+/// Four characters of base64url that grow with `i` in the order of SQLite, over the whole range while `i` goes to `count`.
+fn key(i: &str, count: usize) -> String {
+    let spread = format!("({i} * 16777216 / {})", count.max(1));
+    let alphabet = "'-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz'";
+    let character = |weight: usize| format!("substr({alphabet}, {spread} / {weight} % 64 + 1, 1)");
+    [262_144, 4_096, 64, 1].map(character).join(" || ")
+}

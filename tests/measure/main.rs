@@ -1,0 +1,352 @@
+//! `cargo measure`: auth-server under load on this machine, beside what the machine can do at most, in one run. The README of
+//! this folder's parent says how to read it.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people: counts become rates, rates become counts"
+)]
+
+mod commit;
+mod documents;
+mod fill;
+mod footprint;
+mod growth;
+mod http;
+mod load;
+mod machine;
+mod options;
+mod people;
+mod postgres;
+mod raw;
+mod seed;
+mod server;
+mod site;
+mod table;
+mod tokens;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Parser as _;
+use serde_json::json;
+use tempfile::TempDir;
+
+use growth::Sweep;
+use load::{Bodies, Load, Outcome};
+use options::{MEASURES, Options, Scale};
+use postgres::Postgres;
+use raw::Kind;
+use server::SlowFsync;
+use site::Site;
+use table::Table;
+use tokens::Writing;
+
+/// One run.
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) scale: Scale,
+    /// auth-server.
+    pub(crate) program: PathBuf,
+    /// Stores and logs of the run; on the disk that is measured.
+    pub(crate) folder: TempDir,
+    pub(crate) table: Table,
+}
+
+impl Bench {
+    /// True when this measure is part of the run.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        let only = &self.options.only;
+        only.is_empty() || only.iter().any(|wanted| wanted == name)
+    }
+
+    pub(crate) fn limit(&mut self, name: &str, value: f64, unit: &'static str) {
+        self.table.limits.push((name.to_owned(), value, unit));
+    }
+
+    /// A load of the usual width and length.
+    pub(crate) fn post<'a>(&self, url: String, bodies: Bodies<'a>) -> Load<'a> {
+        Load::post(url, bodies, self.options.connections, self.scale.seconds)
+    }
+
+    /// Runs a load after a shorter one that warms up.
+    pub(crate) async fn drive(&self, load: &Load<'_>, pid: Option<u32>) -> Result<Outcome> {
+        if self.scale.warm > 0 {
+            let warm = Load {
+                seconds: self.scale.warm,
+                bodies: load.bodies,
+                headers: load.headers.clone(),
+                url: load.url.clone(),
+                ..*load
+            };
+            warm.run(self.folder.path(), None).await?;
+        }
+        load.run(self.folder.path(), pid).await
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // `cargo measure -- --quick` is what fingers type; the alias has brought its own `--` already.
+    let arguments = std::env::args_os().enumerate();
+    let arguments = arguments.filter(|(at, argument)| *at != 1 || argument != "--");
+    let mut options = Options::parse_from(arguments.map(|(_, argument)| argument));
+    let done = match options.raw.take() {
+        Some(raw) => raw.run().await,
+        None => run(options).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo measure: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<()> {
+    for name in &options.only {
+        ensure!(
+            MEASURES.contains(&name.as_str()),
+            "--only: there is no measure `{name}`; there are {}",
+            MEASURES.join(", ")
+        );
+    }
+    ensure!(
+        !machine::said("wrk", &["-v"]).is_empty(),
+        "wrk is needed (Debian: apt install wrk)"
+    );
+    let program = program(&options)?;
+    let place = machine::root().join("target/measure");
+    std::fs::create_dir_all(&place)?;
+    let scale = Scale::of(&options);
+    let mut about = machine::about();
+    about.push(("run", json!(scale.text(&options))));
+    let table = Table {
+        about,
+        limits: Vec::new(),
+        measures: Vec::new(),
+    };
+    let folder = tempfile::tempdir_in(place)?;
+    let mut bench = Bench {
+        options,
+        scale,
+        program,
+        folder,
+        table,
+    };
+    let began = Instant::now();
+    bench.all().await?;
+    let order = |name: &str| MEASURES.iter().position(|known| *known == name);
+    bench
+        .table
+        .measures
+        .sort_by_key(|measure| order(measure.name));
+    bench
+        .table
+        .about
+        .push(("seconds", json!(began.elapsed().as_secs())));
+
+    let path = bench
+        .options
+        .json
+        .clone()
+        .unwrap_or_else(|| machine::root().join("target/measure.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(&bench.table.json())?)
+        .with_context(|| path.display().to_string())?;
+    println!("{}", bench.table.text());
+    println!("JSON: {}", path.display());
+    Ok(())
+}
+
+impl Bench {
+    async fn all(&mut self) -> Result<()> {
+        // The wait for the first sweep is the longest of a quick run; it passes while others are measured.
+        let mut sweep = if self.options.quick {
+            Sweep::prepare(self).await?
+        } else {
+            None
+        };
+        footprint::binary(self)?;
+        self.limits()?;
+        self.on_sqlite(&mut sweep).await?;
+        self.on_slow_sqlite().await?;
+        self.sweep_if_due(&mut sweep).await?;
+        self.on_postgres().await?;
+        self.sweep_if_due(&mut sweep).await?;
+        if self.begins("memory, start, stop", &footprint::MEASURES) {
+            footprint::footprint(self).await?;
+        }
+        self.sweep_if_due(&mut sweep).await?;
+        if self.begins("growth", &["growth"]) {
+            growth::growth(self).await?;
+        }
+        if sweep.is_none() && !self.options.quick {
+            sweep = Sweep::prepare(self).await?;
+        }
+        self.finish_sweep(sweep).await
+    }
+
+    /// True when one of these is part of the run, which is said then.
+    fn begins(&self, step: &str, names: &[&str]) -> bool {
+        let wanted = names.iter().any(|name| self.wants(name));
+        if wanted {
+            eprintln!("- {step}");
+        }
+        wanted
+    }
+
+    async fn sweep_if_due(&mut self, sweep: &mut Option<Sweep>) -> Result<()> {
+        let due = sweep.take_if(|sweep| sweep.is_due());
+        self.finish_sweep(due).await
+    }
+
+    async fn finish_sweep(&mut self, sweep: Option<Sweep>) -> Result<()> {
+        if let Some(sweep) = sweep {
+            eprintln!("- sweep");
+            sweep.measure(self).await?;
+        }
+        Ok(())
+    }
+
+    fn limits(&mut self) -> Result<()> {
+        let rounds = if self.options.quick { 50 } else { 500 };
+        let fsync = raw::fsync(self.folder.path(), rounds)?;
+        self.limit("fdatasync after 4 KiB, median", fsync, "ms");
+        let signatures = raw::signatures(self.scale.raw / 2)?;
+        self.limit("ES256 tokens signed on one core", signatures, "/s");
+        Ok(())
+    }
+
+    async fn on_sqlite(&mut self, sweep: &mut Option<Sweep>) -> Result<()> {
+        let names = [
+            "client-credentials",
+            "introspection",
+            "discovery",
+            "jwks",
+            "code-sqlite",
+            "refresh-sqlite",
+            "sign-in",
+            "sign-in-storm",
+        ];
+        if !names.iter().any(|name| self.wants(name)) {
+            return Ok(());
+        }
+        let site = Site::open(self, "sqlite", None, None).await?;
+        if self.begins("client credentials", &["client-credentials"]) {
+            tokens::client_credentials(self, &site).await?;
+        }
+        if self.begins("introspection", &["introspection"]) {
+            tokens::introspection(self, &site).await?;
+        }
+        if self.begins("discovery and key set", &["discovery", "jwks"]) {
+            documents::documents(self, &site).await?;
+        }
+        self.sweep_if_due(sweep).await?;
+        if self.begins(
+            "codes and refresh tokens on SQLite",
+            &["code-sqlite", "refresh-sqlite"],
+        ) {
+            for (name, kind) in [
+                ("code-sqlite", Kind::Code),
+                ("refresh-sqlite", Kind::Refresh),
+            ] {
+                let what = Writing {
+                    name,
+                    kind,
+                    postgres: None,
+                    slow: None,
+                };
+                tokens::writing(self, &site, what).await?;
+            }
+        }
+        self.sweep_if_due(sweep).await?;
+        if self.begins("sign-in", &["sign-in", "sign-in-storm"]) {
+            people::people(self, &site).await?;
+        }
+        site.close().await
+    }
+
+    async fn on_slow_sqlite(&mut self) -> Result<()> {
+        let delay = Duration::from_millis(self.options.fsync_delay);
+        let names = ["code-sqlite-slow", "refresh-sqlite-slow"];
+        if delay.is_zero() || !self.begins("the same with a slow fsync", &names) {
+            return Ok(());
+        }
+        let library = machine::build_slow_fsync(self.folder.path())?;
+        let slow = SlowFsync { library, delay };
+        let site = Site::open(self, "slow", None, Some(&slow)).await?;
+        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
+            let what = Writing {
+                name,
+                kind,
+                postgres: None,
+                slow: Some(&slow),
+            };
+            tokens::writing(self, &site, what).await?;
+        }
+        site.close().await
+    }
+
+    async fn on_postgres(&mut self) -> Result<()> {
+        let names = ["code-postgres", "refresh-postgres"];
+        if !self.begins("the same on PostgreSQL", &names) {
+            return Ok(());
+        }
+        let postgres = match Postgres::start().await {
+            Ok(postgres) => postgres,
+            Err(error) => {
+                eprintln!("not measured, PostgreSQL is missing: {error:#}");
+                return Ok(());
+            }
+        };
+        let url = postgres.database("measured").await?;
+        let site = Site::open(self, "postgres", Some(&url), None).await?;
+        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
+            if self.wants(name) {
+                let bare = postgres.database(&name.replace('-', "_")).await?;
+                let what = Writing {
+                    name,
+                    kind,
+                    postgres: Some(bare),
+                    slow: None,
+                };
+                tokens::writing(self, &site, what).await?;
+            }
+        }
+        site.close().await?;
+        postgres.stop().await
+    }
+}
+
+/// auth-server as operators build it, or the one that was named.
+fn program(options: &Options) -> Result<PathBuf> {
+    if let Some(program) = &options.auth_server {
+        return program
+            .canonicalize()
+            .with_context(|| format!("--auth-server: {}", program.display()));
+    }
+    eprintln!("building auth-server (release)");
+    // Both packages at once, so that what they share is built once, with the same features.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let done = Command::new(cargo)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "auth-server",
+            "--package",
+            "tests",
+        ])
+        .args(["--bin", "auth-server"])
+        .current_dir(machine::root())
+        .stdin(Stdio::null())
+        .status()?;
+    if !done.success() {
+        bail!("auth-server cannot be built");
+    }
+    Ok(machine::root().join("target/release/auth-server"))
+}

@@ -1,0 +1,140 @@
+//! What can be asked of a run, and how large it is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::raw::Raw;
+
+/// Every measure, in the order of the table.
+pub(crate) const MEASURES: [&str; 19] = [
+    "client-credentials",
+    "code-sqlite",
+    "refresh-sqlite",
+    "code-sqlite-slow",
+    "refresh-sqlite-slow",
+    "code-postgres",
+    "refresh-postgres",
+    "introspection",
+    "sign-in",
+    "sign-in-storm",
+    "discovery",
+    "jwks",
+    "memory-idle",
+    "memory-load",
+    "start",
+    "stop",
+    "growth",
+    "sweep",
+    "binary",
+];
+
+/// Measures auth-server on this machine: wrk drives it, and the raw limits of the machine are taken in the same run
+///
+/// Prints a table and writes target/measure.json. Needs wrk; measures PostgreSQL where it is installed.
+#[derive(Parser)]
+#[command(name = "cargo measure", max_term_width = 100)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) raw: Option<Raw>,
+    /// Shorter loads and smaller stores, in under 50 seconds
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// These measures alone
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Measure this program instead of building one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) auth_server: Option<PathBuf>,
+    /// Connections of each load
+    #[arg(long, value_name = "COUNT", default_value_t = 128)]
+    pub(crate) connections: usize,
+    /// Seconds of each load; by default 5, or 1 with --quick
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<u64>,
+    /// Milliseconds that an fsync lasts at least in the measures of a slow disk; 0 leaves them out
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 2)]
+    pub(crate) fsync_delay: u64,
+    /// Refresh tokens of the large store of `growth`; by default ten million, or 100,000 with --quick
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) rows: Option<usize>,
+    /// Expired refresh tokens of `sweep`; by default a million, or 100,000 with --quick
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) expired: Option<usize>,
+    /// Where the JSON goes; target/measure.json by default
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// How large the run is.
+pub(crate) struct Scale {
+    /// Of each load.
+    pub(crate) seconds: u64,
+    /// Of the load before, which does not count.
+    pub(crate) warm: u64,
+    /// Of each raw limit.
+    pub(crate) raw: Duration,
+    pub(crate) users: usize,
+    pub(crate) rows: usize,
+    pub(crate) expired: usize,
+    /// Grants and clients of the store whose server's memory is measured, and refresh tokens in use.
+    pub(crate) grants: usize,
+    pub(crate) clients: usize,
+    pub(crate) refreshes: usize,
+}
+
+impl Scale {
+    pub(crate) fn of(options: &Options) -> Self {
+        let Options {
+            seconds,
+            rows,
+            expired,
+            ..
+        } = *options;
+        if options.quick {
+            Self {
+                seconds: seconds.unwrap_or(1).max(1),
+                warm: 0,
+                raw: Duration::from_millis(600),
+                users: 1_000,
+                rows: rows.unwrap_or(100_000),
+                expired: expired.unwrap_or(100_000),
+                grants: 10_000,
+                clients: 1_000,
+                refreshes: 5_000,
+            }
+        } else {
+            Self {
+                seconds: seconds.unwrap_or(5).max(1),
+                warm: 2,
+                raw: Duration::from_secs(3),
+                users: 10_000,
+                rows: rows.unwrap_or(10_000_000),
+                expired: expired.unwrap_or(1_000_000),
+                grants: 1_000_000,
+                clients: 100_000,
+                refreshes: 50_000,
+            }
+        }
+    }
+
+    /// For the head of the table.
+    pub(crate) fn text(&self, options: &Options) -> String {
+        let Self {
+            seconds,
+            warm,
+            rows,
+            expired,
+            grants,
+            clients,
+            ..
+        } = self;
+        format!(
+            "{}{} connections, loads of {seconds} s after {warm} s to warm up; stores of up to {rows} rows, {expired} expired, {grants} grants, \
+             {clients} clients",
+            if options.quick { "--quick, " } else { "" },
+            options.connections
+        )
+    }
+}
