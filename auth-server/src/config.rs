@@ -106,6 +106,14 @@ pub struct Limits {
     pub idle: i64,
     /// Seconds for which a server that was asked to stop still accepts connections.
     pub stop_delay: i64,
+    /// Requests of one client in a minute; 0 for no limit, here and below.
+    pub requests_per_client: i64,
+    /// Requests of one address in a minute.
+    pub requests_per_address: i64,
+    /// Wrong secrets, codes and refresh tokens of one client at one address in a minute.
+    pub failures_per_client: i64,
+    /// The same of one address, whatever the client.
+    pub failures_per_address: i64,
 }
 
 /// How clients that nobody added become known.
@@ -323,10 +331,23 @@ fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
             "limits.connections: must be between 1 and 1000000".into(),
         ));
     }
+    let a_minute = |key: &str, most: i64| {
+        if (0..=1_000_000_000).contains(&most) {
+            Ok(most)
+        } else {
+            Err(ConfigError(format!(
+                "limits.{key}: must be between 0 (no limit) and 1000000000"
+            )))
+        }
+    };
     Ok(Limits {
         connections,
         idle: raw.idle.between("limits.idle", 1, 3600)?,
         stop_delay: raw.stop_delay.between("limits.stop_delay", 0, 300)?,
+        requests_per_client: a_minute("requests_per_client", raw.requests_per_client)?,
+        requests_per_address: a_minute("requests_per_address", raw.requests_per_address)?,
+        failures_per_client: a_minute("failures_per_client", raw.failures_per_client)?,
+        failures_per_address: a_minute("failures_per_address", raw.failures_per_address)?,
     })
 }
 

@@ -195,6 +195,10 @@ pub(super) struct RawLimits {
     pub(super) connections: i64,
     pub(super) idle: Span,
     pub(super) stop_delay: Span,
+    pub(super) requests_per_client: i64,
+    pub(super) requests_per_address: i64,
+    pub(super) failures_per_client: i64,
+    pub(super) failures_per_address: i64,
 }
 
 impl Default for RawLimits {
@@ -203,6 +207,10 @@ impl Default for RawLimits {
             connections: 8192,
             idle: Span(75),
             stop_delay: Span(0),
+            requests_per_client: 0,
+            requests_per_address: 0,
+            failures_per_client: 30,
+            failures_per_address: 300,
         }
     }
 }

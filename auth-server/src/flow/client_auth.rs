@@ -23,6 +23,8 @@ pub struct Presented {
     pub basic: Option<(String, String)>,
     /// The body's parameters.
     pub params: Params,
+    /// The caller's address.
+    pub address: String,
 }
 
 enum Proof {
@@ -34,7 +36,27 @@ enum Proof {
 /// Finds and authenticates the client. A public client is found, nothing more: its proof is PKCE.
 pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Client> {
     let (id, proof) = read(presented)?;
-    let client = clients::find(server, &id).await?;
+    let (limits, address, now) = (&server.limits, &presented.address, server.now());
+    limits.may_try(&id, address, now)?;
+    match prove(server, &id, proof).await {
+        Ok(client) => {
+            if !client.is_public() {
+                limits.was_right(&id, address, now);
+            }
+            limits.client(&client, address, now)?;
+            Ok(client)
+        }
+        Err(error) => {
+            if error.is_guess() {
+                limits.was_wrong(&id, address, now);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn prove(server: &Server, id: &str, proof: Proof) -> Result<Client> {
+    let client = clients::find(server, id).await?;
     match (&client.auth, proof) {
         (Auth::None, Proof::None) => {}
         (Auth::None, _) => {
@@ -42,7 +64,7 @@ pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Clie
         }
         (Auth::Secret(digest), Proof::Secret(secret)) if digest.is(&secret.digest()) => {}
         (Auth::Secret(_), Proof::Secret(_)) => {
-            return Err(invalid_client("the client secret is wrong").into());
+            return Err(invalid_client("the client secret is wrong").guess().into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
             verify(server, &client, source, &assertion).await?;
@@ -142,7 +164,7 @@ async fn verify(
     let keys = client_keys::keys(server, client, source, jwt::kid_of(assertion).as_deref()).await?;
     let (header, claims) = keys
         .verify(assertion)
-        .map_err(|why| invalid_client(format!("client_assertion: {why}")))?;
+        .map_err(|why| invalid_client(format!("client_assertion: {why}")).guess())?;
     check_header(client, &header)?;
     let now = server.now();
     let issuer = server.config.issuer.as_str();
@@ -273,6 +295,7 @@ mod tests {
             read(&Presented {
                 basic,
                 params: Params::from_form(body.as_bytes()).unwrap(),
+                address: "unknown".to_owned(),
             })
         };
         assert!(presented(Some(("c", "s")), "client_id=c").is_ok());

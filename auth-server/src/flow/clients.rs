@@ -37,5 +37,7 @@ pub async fn last_known(server: &Server, id: &str) -> Result<Option<Client>> {
 }
 
 fn unknown() -> Refusal {
-    invalid_client("client_id is not known here; register first").setting("clients")
+    invalid_client("client_id is not known here; register first")
+        .setting("clients")
+        .guess()
 }

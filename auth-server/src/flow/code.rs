@@ -24,7 +24,7 @@ pub async fn redeem(
     let now = server.now();
     let digest = request.code.digest().as_str().to_owned();
     let Some(row) = server.store.code(&digest).await? else {
-        return Err(invalid_grant("the code is unknown").into());
+        return Err(invalid_grant("the code is unknown").guess().into());
     };
     oxide::code(&row, &client.id, request, client.needs_pkce())?;
     let grant = row.grant.clone();

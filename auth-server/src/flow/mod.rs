@@ -14,6 +14,7 @@ pub mod document;
 pub mod introspect;
 pub mod issue;
 pub mod keys;
+pub mod limits;
 pub mod logos;
 pub mod operator;
 pub mod passwords;
@@ -49,6 +50,13 @@ pub enum Error {
     /// Ours; the caller learns nothing, the log everything.
     #[error("{0:#}")]
     Internal(anyhow::Error),
+}
+
+impl Error {
+    /// True for a wrong guess at a secret.
+    fn is_guess(&self) -> bool {
+        matches!(self, Error::Refused(refusal) if refusal.is_guess)
+    }
 }
 
 /// The answer of every flow.
@@ -111,6 +119,8 @@ pub struct Inner {
     pub client_keys: client_keys::Cache,
     /// Logos of clients.
     pub logos: logos::Logos,
+    /// How often callers may ask and be wrong.
+    pub limits: limits::Limits,
     /// True once the server was asked to stop: it finishes what it began and is not ready for more.
     pub stopping: AtomicBool,
     resources: RwLock<Arc<Vec<Resource>>>,

@@ -23,7 +23,7 @@ pub async fn rotate(
     let now = server.now();
     let digest = request.token.digest().as_str().to_owned();
     let Some(row) = server.store.refresh_token(&digest).await? else {
-        return Err(invalid_grant("the refresh token is unknown").into());
+        return Err(invalid_grant("the refresh token is unknown").guess().into());
     };
     let grant = &row.grant;
     let scope = oxide::refresh(grant, &client.id, request.scope.as_ref())?;

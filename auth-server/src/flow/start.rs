@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Inner, Server, client_keys, keys, logos, passwords, tick};
+use super::{Inner, Server, client_keys, keys, limits, logos, passwords, tick};
 use crate::config::{Config, Password};
 use crate::credential::password;
 use crate::effects::Effects;
@@ -31,6 +31,7 @@ impl Server {
             passwords: passwords::Passwords::new(),
             client_keys: client_keys::Cache::default(),
             logos: logos::Logos::default(),
+            limits: limits::Limits::new(&config.limits),
             stopping: AtomicBool::new(false),
             resources: RwLock::new(Arc::new(config.resources.clone())),
             config,

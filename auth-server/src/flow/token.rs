@@ -10,6 +10,23 @@ pub async fn exchange(
     server: &Server,
     client: &Client,
     request: TokenRequest,
+    address: &str,
+) -> Result<TokenResponse> {
+    let exchanged = by_grant(server, client, request).await;
+    match &exchanged {
+        Ok(_) => server.limits.was_right(&client.id, address, server.now()),
+        Err(error) if error.is_guess() => {
+            server.limits.was_wrong(&client.id, address, server.now());
+        }
+        Err(_) => {}
+    }
+    exchanged
+}
+
+async fn by_grant(
+    server: &Server,
+    client: &Client,
+    request: TokenRequest,
 ) -> Result<TokenResponse> {
     let grant = request.grant_type();
     // A refresh token was only given to clients that may use it, whatever they declared (rule A-49).

@@ -41,6 +41,7 @@ pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
         )
         .into());
     };
+    server.limits.bearer(&grant.client_id, server.now())?;
     let Some(user) = server.store.user(&grant.subject).await? else {
         return Err(invalid().into());
     };

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -102,6 +102,8 @@ pub(crate) fn wrong_media_type(wanted: &str) -> Refusal {
 pub(crate) struct FromClient {
     pub(crate) client: Client,
     pub(crate) params: Params,
+    /// The caller's address.
+    pub(crate) address: String,
 }
 
 impl FromRequest<Server> for FromClient {
@@ -110,15 +112,21 @@ impl FromRequest<Server> for FromClient {
     async fn from_request(request: Request, server: &Server) -> Result<FromClient, Response> {
         let basic = basic(request.headers());
         let used_basic = !matches!(basic, Ok(None));
+        let address = address(request.headers(), request.extensions(), server);
         let authenticated = async {
             let basic = basic?;
             let Body(params) = Body::from_request(request, server).await?;
             params.refuse_repeats()?;
-            let presented = Presented { basic, params };
+            let presented = Presented {
+                basic,
+                params,
+                address,
+            };
             let client = client_auth::authenticate(server, &presented).await?;
             Ok(FromClient {
                 client,
                 params: presented.params,
+                address: presented.address,
             })
         };
         authenticated
@@ -186,16 +194,26 @@ fn authorization(headers: &HeaderMap, scheme: &str) -> Result<Option<String>, Re
 pub(crate) struct FromClientToken {
     pub(crate) client: Client,
     pub(crate) request: TokenRequest,
+    /// The caller's address.
+    pub(crate) address: String,
 }
 
 impl FromRequest<Server> for FromClientToken {
     type Rejection = Response;
 
     async fn from_request(request: Request, server: &Server) -> Result<FromClientToken, Response> {
-        let FromClient { client, params } = FromClient::from_request(request, server).await?;
+        let FromClient {
+            client,
+            params,
+            address,
+        } = FromClient::from_request(request, server).await?;
         let request =
             TokenRequest::parse(&params).map_err(|refusal| Error::from(refusal).into_response())?;
-        Ok(FromClientToken { client, request })
+        Ok(FromClientToken {
+            client,
+            request,
+            address,
+        })
     }
 }
 
@@ -207,7 +225,7 @@ impl FromRequestParts<Server> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Visitor, Error> {
         let cookies = super::cookies::Names::of(server);
-        let address = address(parts, server);
+        let address = address(&parts.headers, &parts.extensions, server);
         let read = |name| super::cookies::read(&parts.headers, name);
         Ok(Visitor(
             session::load(
@@ -281,12 +299,11 @@ impl FromRequest<Server> for Bearer {
 }
 
 /// The caller's address, as [`network::caller`].
-pub(crate) fn address(parts: &Parts, server: &Server) -> String {
-    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
+pub(crate) fn address(headers: &HeaderMap, extensions: &Extensions, server: &Server) -> String {
+    let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>() else {
         return "unknown".into();
     };
-    let forwarded: Vec<&str> = parts
-        .headers
+    let forwarded: Vec<&str> = headers
         .get_all("x-forwarded-for")
         .iter()
         // A header that is no text still stands for a hop that cannot be read.

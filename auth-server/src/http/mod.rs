@@ -8,6 +8,7 @@ mod discovery;
 mod error;
 mod extract;
 mod layers;
+mod limit;
 mod pages;
 mod register;
 mod render;
@@ -55,8 +56,8 @@ pub fn router(server: &Server) -> Router {
         )
         .route("/.well-known/{*rest}", get(not_found))
         // Before the layer, so that preflights reach it first.
-        .method_not_allowed_fallback(wrong_method)
-        .layer(layers::cors());
+        .method_not_allowed_fallback(wrong_method);
+    let api = limit::per_address(api, server).layer(layers::cors());
     // Seen by people.
     let pages = Router::new()
         .route("/authorize", get(authorize::start).post(authorize::post))
@@ -71,8 +72,9 @@ pub fn router(server: &Server) -> Router {
         .route("/account/disconnect", post(account::disconnect))
         .route("/", get(account::show))
         .method_not_allowed_fallback(wrong_method)
-        .fallback(not_found)
-        .layer(from_fn_with_state(server.clone(), layers::pages));
+        .fallback(not_found);
+    let pages =
+        limit::per_address(pages, server).layer(from_fn_with_state(server.clone(), layers::pages));
     let plain = Router::new()
         .route("/assets/style.css", get(style))
         .route("/health/live", get(|| async { "ok" }))
@@ -105,8 +107,8 @@ pub fn router(server: &Server) -> Router {
                     get(discovery::metadata),
                 )
                 .route("/.well-known/{*rest}", get(not_found))
-        })
-        .layer(layers::cors());
+        });
+    let well_known = limit::per_address(well_known, server).layer(layers::cors());
     layers::around(rooted.merge(well_known), server).with_state(server.clone())
 }
 

@@ -81,7 +81,11 @@ impl FromRequestParts<Server> for Caller {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Caller, Error> {
-        Ok(Caller(extract::address(parts, server)))
+        Ok(Caller(extract::address(
+            &parts.headers,
+            &parts.extensions,
+            server,
+        )))
     }
 }
 

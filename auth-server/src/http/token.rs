@@ -12,15 +12,21 @@ use crate::protocol::token::TokenResponse;
 /// `POST /token` (RFC 6749 §3.2)
 pub(crate) async fn exchange(
     State(server): State<Server>,
-    FromClientToken { client, request }: FromClientToken,
+    FromClientToken {
+        client,
+        request,
+        address,
+    }: FromClientToken,
 ) -> Result<Json<TokenResponse>, Error> {
-    Ok(Json(token::exchange(&server, &client, request).await?))
+    Ok(Json(
+        token::exchange(&server, &client, request, &address).await?,
+    ))
 }
 
 /// `POST /introspect` (RFC 7662)
 pub(crate) async fn introspect(
     State(server): State<Server>,
-    FromClient { client, params }: FromClient,
+    FromClient { client, params, .. }: FromClient,
 ) -> Result<Json<serde_json::Value>, Error> {
     Ok(Json(
         introspect::inspect(&server, &client, params.need("token")?).await?,
@@ -30,7 +36,7 @@ pub(crate) async fn introspect(
 /// `POST /revoke` (RFC 7009)
 pub(crate) async fn revoke(
     State(server): State<Server>,
-    FromClient { client, params }: FromClient,
+    FromClient { client, params, .. }: FromClient,
 ) -> Result<StatusCode, Error> {
     revoke::revoke(&server, &client, params.need("token")?).await?;
     Ok(StatusCode::OK)

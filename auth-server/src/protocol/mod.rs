@@ -28,6 +28,7 @@ pub mod network;
 pub mod oxide;
 pub mod params;
 pub mod pkce;
+pub mod rate;
 pub mod redirect;
 pub mod refusal;
 pub mod register;

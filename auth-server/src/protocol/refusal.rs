@@ -115,6 +115,8 @@ pub struct Refusal {
     pub setting: Option<&'static str>,
     /// For our log only.
     pub cause: Option<String>,
+    /// True for a wrong guess at a secret: it counts towards the limit of failures.
+    pub is_guess: bool,
     /// Seconds after which a new attempt makes sense.
     pub retry_after: Option<u32>,
 }
@@ -128,6 +130,7 @@ impl Refusal {
             description: printable(description.into()),
             setting: None,
             cause: None,
+            is_guess: false,
             retry_after: None,
         }
     }
@@ -150,6 +153,13 @@ impl Refusal {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Refusal {
         self.status = status;
+        self
+    }
+
+    /// Marks a wrong guess at a secret.
+    #[must_use]
+    pub fn guess(mut self) -> Refusal {
+        self.is_guess = true;
         self
     }
 

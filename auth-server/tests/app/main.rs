@@ -12,6 +12,7 @@ mod hosts;
 mod introspection;
 mod keys;
 mod layers;
+mod limits;
 mod logos;
 mod outbound;
 mod refresh;

@@ -1,0 +1,118 @@
+//! How often one caller may ask, and how often it may be wrong. Each node counts for itself, in memory.
+//!
+//! Failures count for the client at one address, and for the address with all its clients. They never count for a client
+//! wherever it is: a stranger could lock it out. A client that was right at an address within the last hour has its own
+//! budget there, so that its neighbours cannot lock it out either.
+
+use super::Result;
+use crate::config;
+use crate::protocol::client::Client;
+use crate::protocol::network;
+use crate::protocol::rate::{Known, Rate};
+use crate::protocol::refusal::{Code, Refusal};
+
+/// How long a client counts as known at an address, in seconds.
+const KNOWN: i64 = 3600;
+/// Noted again after this time, in seconds.
+const KNOWN_AGAIN: i64 = 60;
+
+/// The budgets of all callers.
+pub struct Limits {
+    requests_per_client: Option<Rate>,
+    requests_per_address: Option<Rate>,
+    failures_per_client: Option<Rate>,
+    failures_per_address: Option<Rate>,
+    known: Known,
+}
+
+impl Limits {
+    pub(super) fn new(config: &config::Limits) -> Limits {
+        Limits {
+            requests_per_client: Rate::per_minute(config.requests_per_client),
+            requests_per_address: Rate::per_minute(config.requests_per_address),
+            failures_per_client: Rate::per_minute(config.failures_per_client),
+            failures_per_address: Rate::per_minute(config.failures_per_address),
+            known: Known::default(),
+        }
+    }
+
+    /// Counts a request of an address.
+    pub fn request(&self, address: &str, now: i64) -> Result<()> {
+        let Some(rate) = &self.requests_per_address else {
+            return Ok(());
+        };
+        rate.spend(&network::group(address), now)
+            .map_err(|wait| slower("limits.requests_per_address", wait))
+    }
+
+    /// Counts a request of a client. Anybody can name a public client, so each address has its own budget for it.
+    pub(super) fn client(&self, client: &Client, address: &str, now: i64) -> Result<()> {
+        let Some(rate) = &self.requests_per_client else {
+            return Ok(());
+        };
+        let address = client.is_public().then(|| network::group(address));
+        rate.spend(&(&client.id, address), now)
+            .map_err(|wait| slower("limits.requests_per_client", wait))
+    }
+
+    /// Counts a request with a token of a client.
+    pub(super) fn bearer(&self, client_id: &str, now: i64) -> Result<()> {
+        let Some(rate) = &self.requests_per_client else {
+            return Ok(());
+        };
+        rate.spend(&(client_id, None::<String>), now)
+            .map_err(|wait| slower("limits.requests_per_client", wait))
+    }
+
+    /// Refuses who failed too often, before anything is checked: whether a guess was right is not said.
+    pub(super) fn may_try(&self, client_id: &str, address: &str, now: i64) -> Result<()> {
+        let address = network::group(address);
+        let pair = (client_id, address.as_str());
+        if let Some(rate) = &self.failures_per_client {
+            rate.check(&pair, now)
+                .map_err(|wait| failed("limits.failures_per_client", wait))?;
+        }
+        if let Some(rate) = &self.failures_per_address
+            && let Err(wait) = rate.check(&address.as_str(), now)
+            && !self.known.has(&pair, now)
+        {
+            return Err(failed("limits.failures_per_address", wait));
+        }
+        Ok(())
+    }
+
+    /// Counts a wrong guess.
+    pub(super) fn was_wrong(&self, client_id: &str, address: &str, now: i64) {
+        let address = network::group(address);
+        // Requests that came at the same time may find no budget left; they were refused already or are now.
+        if let Some(rate) = &self.failures_per_client {
+            let _ = rate.spend(&(client_id, address.as_str()), now);
+        }
+        if let Some(rate) = &self.failures_per_address {
+            let _ = rate.spend(&address.as_str(), now);
+        }
+    }
+
+    /// Notes that the client was right.
+    pub(super) fn was_right(&self, client_id: &str, address: &str, now: i64) {
+        let address = network::group(address);
+        let pair = (client_id, address.as_str());
+        if !self.known.has(&pair, now + KNOWN - KNOWN_AGAIN) {
+            self.known.note(&pair, now, now + KNOWN);
+        }
+    }
+}
+
+fn slower(setting: &'static str, wait: u32) -> super::Error {
+    refuse("too many requests; wait and try again", setting, wait)
+}
+
+fn failed(setting: &'static str, wait: u32) -> super::Error {
+    let why = "too many wrong client credentials, codes or refresh tokens; wait and try again";
+    refuse(why, setting, wait)
+}
+
+fn refuse(why: &'static str, setting: &'static str, wait: u32) -> super::Error {
+    let refusal = Refusal::new(Code::TooManyRequests, why);
+    refusal.setting(setting).retry_after(wait).into()
+}
