@@ -38,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Block>,
+    /// Where the metrics are served; `None` for nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Where the data lives.
     pub store: Location,
     /// File of the master key.
@@ -240,6 +242,7 @@ impl Config {
             name: raw.name.clone(),
             listen: raw.listen,
             trusted_proxies: raw.trusted_proxies.clone(),
+            metrics_listen: raw.metrics.listen,
             store: listed::location(&raw.store.url, base)?,
             master_key_file: base.join(&raw.keys.master_key_file),
             key_rotation: raw

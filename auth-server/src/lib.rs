@@ -5,8 +5,10 @@ pub mod credential;
 pub mod effects;
 pub mod flow;
 pub mod http;
+pub mod metrics;
 pub mod outbound;
 pub mod protocol;
 pub mod store;
 
+pub use http::metrics::serve as serve_metrics;
 pub use http::serve;

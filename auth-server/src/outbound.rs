@@ -29,6 +29,7 @@ use url::{Host, Url};
 
 use self::resolve::{Resolver, Unreachable};
 use crate::config;
+use crate::metrics::METRICS;
 use crate::protocol::issuer::is_loopback;
 
 /// Most bytes of a body.
@@ -114,6 +115,15 @@ impl Cause {
             404 | 410 => Cause::Gone,
             403 | 429 | 500.. => Cause::Away,
             _ => Cause::Useless,
+        }
+    }
+
+    /// The word under which it is counted.
+    fn word(self) -> &'static str {
+        match self {
+            Cause::Away => "away",
+            Cause::Gone => "gone",
+            Cause::Useless => "useless",
         }
     }
 
@@ -223,6 +233,11 @@ impl Outbound {
             let asked = Instant::now();
             let answer = self.request(url, wanted).await;
             let answer = answer.unwrap_or_else(|error| Err(Cause::Away.because(explain(&error))));
+            let outcome = answer
+                .as_ref()
+                .err()
+                .map_or("ok", |error| error.cause.word());
+            METRICS.fetched(outcome, asked.elapsed());
             if let Err(error) = &answer
                 && error.cause == Cause::Away
             {

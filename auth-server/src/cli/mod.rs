@@ -5,6 +5,7 @@ mod backup;
 mod clients;
 mod config;
 mod keys;
+mod log;
 mod migrate;
 mod output;
 mod password;

@@ -1,7 +1,7 @@
 //! `auth-server serve`: settings, log, listener, server, in this order, so that each mistake is one line before
 //! anything is made.
 
-use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 
 use auth_server::effects::Effects;
 use auth_server::flow::Server;
@@ -9,9 +9,8 @@ use auth_server::store::Access;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
-use super::{Failure, Result, Source};
+use super::{Failure, Result, Source, log};
 
 /// Open files beside the connections of callers: databases, outbound connections, the log.
 const OTHER_FILES: u64 = 192;
@@ -37,7 +36,7 @@ pub(super) struct Serve {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Lines for people
     Text,
     /// One JSON object a line
@@ -47,18 +46,25 @@ enum Format {
 impl Serve {
     pub(super) async fn run(&self, source: &Source) -> Result {
         let mut config = source.config()?;
-        start_log(self.log)?;
+        log::start(self.log)?;
         open_files(&mut config.limits.connections);
         let (issuer, listen) = (config.issuer.as_str().to_owned(), config.listen);
-        let listener = TcpListener::bind(listen).await.map_err(|error| {
-            Failure::Mendable(format!("listen: {listen} cannot be used: {error}"))
-        })?;
+        let listener = bind("listen", listen).await?;
         let address = listener.local_addr()?;
+        let metrics = match config.metrics_listen {
+            Some(listen) => Some(bind("metrics.listen", listen).await?),
+            None => None,
+        };
         let server = Server::start(config, Effects::system(), Access::Serve)
             .await
             .map_err(|error| Failure::at_start(&error))?;
         let stop = CancellationToken::new();
         tokio::spawn(stop_when_asked(stop.clone()));
+        if let Some(listener) = metrics {
+            tracing::info!(address = %listener.local_addr()?, "metrics");
+            let serving = auth_server::serve_metrics(server.clone(), listener, stop.clone());
+            tokio::spawn(serving);
+        }
         tracing::info!(%issuer, %address, "ready");
         auth_server::serve(server, listener, stop)
             .await
@@ -66,20 +72,9 @@ impl Serve {
     }
 }
 
-fn start_log(format: Format) -> Result {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
-            .map_err(|error| Failure::Mendable(format!("RUST_LOG: {error}")))?,
-        _ => EnvFilter::new("info"),
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = match format {
-        Format::Json => log.json().flatten_event(true).try_init(),
-        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-    };
-    started.map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))
+async fn bind(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
+    let bound = TcpListener::bind(listen).await;
+    bound.map_err(|error| Failure::Mendable(format!("{setting}: {listen} cannot be used: {error}")))
 }
 
 /// Every connection is an open file: raises the limit as far as it goes, or lowers the number of connections to it.

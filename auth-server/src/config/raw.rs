@@ -51,6 +51,7 @@ pub(super) struct Raw {
     pub(super) name: String,
     pub(super) listen: SocketAddr,
     pub(super) trusted_proxies: Vec<Block>,
+    pub(super) metrics: RawMetrics,
     pub(super) store: RawStore,
     pub(super) keys: RawKeys,
     pub(super) tokens: RawTokens,
@@ -72,6 +73,7 @@ impl Default for Raw {
             name: "auth-server".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: vec![],
+            metrics: RawMetrics::default(),
             store: RawStore::default(),
             keys: RawKeys::default(),
             tokens: RawTokens::default(),
@@ -86,6 +88,12 @@ impl Default for Raw {
             users: vec![],
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawMetrics {
+    pub(super) listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

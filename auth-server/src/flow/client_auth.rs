@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{Result, Server, client_keys, clients};
+use crate::metrics::METRICS;
 use crate::protocol::client::{Auth, Client, KeySource};
 use crate::protocol::jwt;
 use crate::protocol::params::Params;
@@ -35,6 +36,14 @@ enum Proof {
 
 /// Finds and authenticates the client. A public client is found, nothing more: its proof is PKCE.
 pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Client> {
+    let client = find(server, presented).await;
+    if let Err(error) = &client {
+        METRICS.client_refused(error.code().as_str());
+    }
+    client
+}
+
+async fn find(server: &Server, presented: &Presented) -> Result<Client> {
     let (id, proof) = read(presented)?;
     let (limits, address, now) = (&server.limits, &presented.address, server.now());
     limits.may_try(&id, address, now)?;

@@ -73,6 +73,20 @@ impl KeyRing {
         ring.key.verify(token, typ).ok()
     }
 
+    /// For how many seconds the newest key of each algorithm has been signing.
+    #[must_use]
+    pub fn ages(&self, now: i64) -> Vec<(&'static str, i64)> {
+        let keys = self.all();
+        let newest = |alg| {
+            let signing = keys
+                .iter()
+                .filter(|ring| ring.key.alg == alg && ring.signs_from <= now);
+            signing.map(|ring| ring.signs_from).max()
+        };
+        let age = |alg: Alg| Some((alg.as_str(), now - newest(alg)?));
+        SIGNING.into_iter().filter_map(age).collect()
+    }
+
     /// The JWK set (RFC 7517 §5).
     #[must_use]
     pub fn jwks(&self) -> Value {

@@ -34,6 +34,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::config::Config;
 use crate::effects::Effects;
+use crate::metrics::METRICS;
 use crate::outbound::Outbound;
 use crate::protocol::event::Event;
 use crate::protocol::refusal::{Code, Refusal};
@@ -62,6 +63,17 @@ impl Error {
 /// The answer of every flow.
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl Error {
+    /// The error code that the caller gets.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Error::Refused(refusal) => refusal.code,
+            Error::Internal(_) => Code::ServerError,
+        }
+    }
+}
+
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         Error::Refused(Box::new(refusal))
@@ -70,6 +82,7 @@ impl From<Refusal> for Error {
 
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Error {
+        METRICS.store_error(error.kind());
         match error {
             store::Error::Busy => Refusal::new(
                 Code::TemporarilyUnavailable,

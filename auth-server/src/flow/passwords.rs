@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::Result;
 use crate::credential::password;
+use crate::metrics::METRICS;
 use crate::protocol::refusal::{Code, Refusal};
 
 /// Sign-ins that wait; one more is told to come back.
@@ -21,9 +22,17 @@ pub struct Passwords {
 
 struct Waiting<'a>(&'a AtomicUsize);
 
+impl Waiting<'_> {
+    fn begin(waiting: &AtomicUsize) -> Waiting<'_> {
+        METRICS.passwords_waiting.inc();
+        Waiting(waiting)
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+        METRICS.passwords_waiting.dec();
     }
 }
 
@@ -45,6 +54,7 @@ impl Passwords {
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MOST_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
+            METRICS.passwords_refused.inc();
             return Err(Refusal::new(
                 Code::TemporarilyUnavailable,
                 "too many people sign in at once; try again",
@@ -53,14 +63,17 @@ impl Passwords {
             .because("the queue of password checks is full")
             .into());
         }
-        let waiting = Waiting(&self.waiting);
+        let waiting = Waiting::begin(&self.waiting);
         let permit = Arc::clone(&self.running)
             .acquire_owned()
             .await
             .map_err(anyhow::Error::from)?;
         drop(waiting);
         let result = tokio::task::spawn_blocking(move || {
+            METRICS.passwords_running.inc();
             let result = work();
+            METRICS.passwords_running.dec();
+            METRICS.passwords_checked.inc();
             drop(permit);
             result
         });

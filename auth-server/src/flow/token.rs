@@ -1,6 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): one file per grant.
 
 use super::{Result, Server, client_credentials, code, refresh};
+use crate::metrics::METRICS;
 use crate::protocol::client::Client;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::{TokenRequest, TokenResponse};
@@ -24,6 +25,21 @@ pub async fn exchange(
 }
 
 async fn by_grant(
+    server: &Server,
+    client: &Client,
+    request: TokenRequest,
+) -> Result<TokenResponse> {
+    let grant_type = request.grant_type().as_str();
+    let answer = dispatch(server, client, request).await;
+    let outcome = match &answer {
+        Ok(_) => "issued",
+        Err(error) => error.code().as_str(),
+    };
+    METRICS.tokens(grant_type, outcome);
+    answer
+}
+
+async fn dispatch(
     server: &Server,
     client: &Client,
     request: TokenRequest,

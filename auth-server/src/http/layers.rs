@@ -1,10 +1,11 @@
 //! What every response has: an id for support, safe headers, a bound on time; and pages in the place of JSON where a
 //! person reads.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
@@ -14,6 +15,7 @@ use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument as _;
 
 use super::error::{Refused, respond};
+use super::metrics::Measured;
 use super::pages::{ErrorPage, Page as _};
 use super::render;
 use crate::flow::Server;
@@ -23,6 +25,8 @@ use crate::protocol::refusal::{Code, Refusal};
 const LONGEST_REQUEST: Duration = Duration::from_secs(30);
 /// The response header with the id under which the log has the request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Most characters of an id that a proxy gave.
+const LONGEST_ID: usize = 128;
 
 /// Browsers' JavaScript may call these endpoints from anywhere: they take no cookies (rule A-11).
 pub(crate) fn cors() -> CorsLayer {
@@ -63,13 +67,22 @@ pub(crate) fn around(router: Router<Server>, server: &Server) -> Router<Server> 
 #[derive(Clone)]
 struct RequestId(String);
 
-/// Headers of every response, and the log's span.
+/// Headers of every response, the log's span, and what is counted.
 async fn every(State(server): State<Server>, mut request: Request, next: Next) -> Response {
-    let id = server.fresh_id("");
+    let id = request_id(&request, &server).unwrap_or_else(|| server.fresh_id(""));
     request.extensions_mut().insert(RequestId(id.clone()));
-    // The path alone: a query may hold codes and hints.
-    let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
+    let measured = Measured::begin(&request, &server);
+    // Of the highest level, so that every line has the id. The path alone: a query may hold codes and hints.
+    let span = tracing::error_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let mut response = async {
+        let response = next.run(request).await;
+        let (route, status) = (measured.route().to_owned(), response.status().as_u16());
+        let milliseconds = measured.end(&response);
+        tracing::debug!(target: "access", route, status, milliseconds, "answered");
+        response
+    }
+    .instrument(span)
+    .await;
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -93,6 +106,19 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
         );
     }
     response
+}
+
+/// The id that a trusted proxy gave the request, when it is short and plain.
+fn request_id(request: &Request, server: &Server) -> Option<String> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    let address = peer.ip().to_canonical();
+    let trusted = &server.config.trusted_proxies;
+    if !trusted.iter().any(|block| block.contains(address)) {
+        return None;
+    }
+    let id = request.headers().get(&REQUEST_ID)?.to_str().ok()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (!id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(plain)).then(|| id.to_owned())
 }
 
 /// Turns a refusal into the error page, for the routes that people see.

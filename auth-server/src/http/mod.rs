@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod layers;
 mod limit;
+pub(crate) mod metrics;
 mod pages;
 mod register;
 mod render;

@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::metrics;
+
 /// A new connection has sent its first request by then.
 const FIRST: Duration = Duration::from_secs(10);
 /// Idle for this long, a connection makes room for another.
@@ -184,11 +186,12 @@ impl Open {
         let open = self.clone();
         self.tasks.spawn(async move {
             let over = open.over.clone();
+            let counted = metrics::Connection::begin();
             tokio::select! {
                 () = open.attend(stream, peer) => {}
                 () = over.cancelled() => {}
             }
-            drop(place);
+            drop((counted, place));
         });
     }
 

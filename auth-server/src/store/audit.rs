@@ -1,11 +1,17 @@
 //! The audit trail: one row an event, in the transaction of the change it tells of.
 
 use super::{Tx, write};
+use crate::metrics::METRICS;
 use crate::protocol::event::{Event, Outcome};
 
 /// One line in the log for each event that was committed.
 pub(super) fn log(events: &[Event]) {
     for event in events {
+        let outcome = match event.outcome {
+            Outcome::Done => "done",
+            Outcome::Refused => "refused",
+        };
+        METRICS.event(event.kind.as_str(), outcome);
         tracing::info!(
             target: "audit",
             kind = event.kind.as_str(),

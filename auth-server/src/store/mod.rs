@@ -13,6 +13,7 @@ mod consents;
 mod documents;
 mod failures;
 mod keys;
+mod load;
 mod refresh;
 mod requests;
 mod resources;
@@ -25,7 +26,7 @@ mod writer;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -36,6 +37,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Postgres, Transaction};
 
+use crate::metrics::METRICS;
 use crate::protocol::event::Event;
 
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};
@@ -44,6 +46,7 @@ pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};
 pub use documents::Document;
 pub use keys::StoredKey;
+pub use load::Load;
 pub use refresh::{Refreshed, Rotation};
 pub use requests::RequestRow;
 pub use sessions::Session;
@@ -317,7 +320,11 @@ impl Tx {
     async fn commit(mut self) -> Result<(), sqlx::Error> {
         let recorded = std::mem::take(&mut self.recorded);
         match self.connection {
-            Connection::Postgres(tx) => tx.commit().await?,
+            Connection::Postgres(tx) => {
+                let begun = Instant::now();
+                tx.commit().await?;
+                METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
+            }
             // The writer task commits its own connection.
             Connection::Sqlite(_) => {}
         }

@@ -2,6 +2,8 @@
 //! commits, and only then answers. On any SQL error it rolls back and runs the jobs one by one, so that each
 //! failure is its own. One fsync then serves many transactions.
 
+use std::time::Instant;
+
 use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
@@ -9,6 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::{Connection, Error, Tx, audit};
+use crate::metrics::METRICS;
 
 /// Jobs that wait; one more is refused with [`Error::Busy`].
 const QUEUE: usize = 1024;
@@ -94,6 +97,13 @@ impl Writer {
         Ok(result.await.map_err(|_| Error::Closed)??)
     }
 
+    /// Jobs that wait.
+    pub(super) fn queued(&self) -> usize {
+        let queue = self.queue.lock().ok();
+        let queue = queue.as_ref().and_then(|queue| queue.as_ref());
+        queue.map_or(0, |queue| queue.max_capacity() - queue.capacity())
+    }
+
     /// Lets the queued jobs finish, then closes the connection.
     pub(super) async fn stop(&self) {
         if let Ok(mut queue) = self.queue.lock() {
@@ -170,10 +180,15 @@ enum Failed {
 }
 
 async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+    #[expect(clippy::cast_precision_loss, reason = "a group is small")]
+    METRICS.store_group.observe(jobs.len() as f64);
     for job in jobs {
         job.run(tx).await?;
     }
-    execute(tx, "COMMIT").await
+    let begun = Instant::now();
+    execute(tx, "COMMIT").await?;
+    METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
+    Ok(())
 }
 
 async fn execute(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {

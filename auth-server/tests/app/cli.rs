@@ -3,6 +3,7 @@
 mod backup;
 mod clients;
 mod config;
+mod metrics;
 mod resources;
 mod restore;
 mod serve;

@@ -11,13 +11,16 @@ use super::{Folder, answer};
 pub(super) struct Running {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
-    ready: String,
+    pub(super) ready: String,
 }
 
 impl Running {
     pub(super) fn start(folder: &Folder, line: &str) -> Running {
-        let mut child = folder
-            .command(line)
+        Running::start_with(folder.command(line))
+    }
+
+    pub(super) fn start_with(mut command: Command) -> Running {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -120,6 +123,12 @@ fn a_server_that_cannot_start_names_the_setting() {
             "keys.master_key_file: file: must hold 32 bytes in base64url (43 characters)",
         ),
         ("RUST_LOG", "a=b=c", "RUST_LOG: "),
+        ("RUST_LOG", "loud", "RUST_LOG: `loud` is not a level; write"),
+        (
+            "AUTH_SERVER_METRICS__LISTEN",
+            "192.0.2.1:1",
+            "metrics.listen: 192.0.2.1:1 cannot be used: ",
+        ),
         (
             "AUTH_SERVER_OUTBOUND__EXTRA_CA_FILE",
             "nix",

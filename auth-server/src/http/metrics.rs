@@ -1,0 +1,124 @@
+//! The metrics: `GET /metrics` on a listener of its own, because they are for the operator and need no token; and what
+//! is counted around every request and connection.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::Server;
+use crate::metrics::{MEDIA_TYPE, METRICS, NO_ROUTE, method};
+
+/// Serves `GET /metrics` and nothing else until `stop` is cancelled.
+pub async fn serve(
+    server: Server,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(show))
+        .with_state(server);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+/// What lies in the server is read now; everything else was recorded when it happened.
+async fn show(State(server): State<Server>) -> Response {
+    let load = server.store.load();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    METRICS.store_queue.set(count(load.queued));
+    METRICS.store_connections(count(load.used), count(load.idle));
+    for (alg, age) in server.keys.ages(server.now()) {
+        METRICS.key_age(alg, age);
+    }
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], METRICS.text()).into_response()
+}
+
+/// A request that is being answered.
+pub(crate) struct Measured {
+    route: String,
+    method: &'static str,
+    begun: Instant,
+}
+
+impl Measured {
+    /// Reads what is counted. The issuer's path is left out of the route, so that every server has the same routes.
+    pub(crate) fn begin(request: &Request, server: &Server) -> Measured {
+        let route = request.extensions().get::<MatchedPath>();
+        // The router's own templates for fallbacks are no routes.
+        let route = route
+            .map(MatchedPath::as_str)
+            .filter(|route| !route.contains("__private"));
+        Measured {
+            route: route.map_or(NO_ROUTE.to_owned(), |route| {
+                short(route, server.config.issuer.path())
+            }),
+            method: method(request.method().as_str()),
+            begun: Instant::now(),
+        }
+    }
+
+    /// The template of the route.
+    pub(crate) fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// Counts the answer; gives the milliseconds that it took.
+    pub(crate) fn end(self, response: &Response) -> u128 {
+        let took = self.begun.elapsed();
+        METRICS.request(&self.route, self.method, response.status().as_u16(), took);
+        took.as_millis()
+    }
+}
+
+/// The template without the issuer's path, before or after the well-known segment.
+fn short(route: &str, path: &str) -> String {
+    let rest = route
+        .strip_prefix(path)
+        .or_else(|| route.strip_suffix(path))
+        .unwrap_or(route);
+    if rest.is_empty() { "/" } else { rest }.to_owned()
+}
+
+/// A connection that is open as long as this lives.
+pub(crate) struct Connection;
+
+impl Connection {
+    pub(crate) fn begin() -> Connection {
+        METRICS.connections.inc();
+        Connection
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        METRICS.connections.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn routes_are_the_same_whatever_the_path_of_the_issuer() {
+        for (route, path, label) in [
+            ("/token", "", "/token"),
+            ("/p/token", "/p", "/token"),
+            ("/p", "/p", "/"),
+            (
+                "/.well-known/oauth-authorization-server/p",
+                "/p",
+                "/.well-known/oauth-authorization-server",
+            ),
+        ] {
+            assert_eq!(short(route, path), label);
+        }
+    }
+}
