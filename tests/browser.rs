@@ -39,12 +39,32 @@ pub(crate) struct User {
     pub(crate) password: String,
 }
 
+impl User {
+    /// The configured user.
+    pub(crate) fn alice() -> Self {
+        Self {
+            name: "alice".to_owned(),
+            password: "correct horse battery staple".to_owned(),
+        }
+    }
+}
+
 impl Browser {
     pub(crate) fn new() -> Self {
+        Self::through(crate::http_client())
+    }
+
+    /// A browser whose requests take this way.
+    pub(crate) fn through(http: reqwest::Client) -> Self {
         Self {
-            http: crate::http_client(),
+            http,
             cookies: BTreeMap::new(),
         }
+    }
+
+    /// From here on requests take another way; the cookies stay.
+    pub(crate) fn turn_to(&mut self, http: reqwest::Client) {
+        self.http = http;
     }
 
     /// Signs in and allows whatever the authorization URL asks for. Returns the URL of the answer, which is not opened.

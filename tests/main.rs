@@ -10,6 +10,7 @@ mod flows;
 mod hosts;
 mod html;
 mod need;
+mod nodes;
 mod process;
 mod resource;
 mod rules;
@@ -18,6 +19,11 @@ mod world;
 
 /// A client that follows no redirect and knows the one TLS implementation of this workspace.
 fn http_client() -> reqwest::Client {
+    http_client_builder().build().unwrap_or_default()
+}
+
+/// The same, open to more settings.
+fn http_client_builder() -> reqwest::ClientBuilder {
     static TLS: std::sync::Once = std::sync::Once::new();
     TLS.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -25,6 +31,4 @@ fn http_client() -> reqwest::Client {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(std::time::Duration::from_mins(1))
-        .build()
-        .unwrap_or_default()
 }

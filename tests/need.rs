@@ -1,4 +1,4 @@
-//! What some tests need beyond Rust: `PostgreSQL`, Chromium, Node, Python. A test that cannot run says so in one line and
+//! What some tests need beyond Rust: `PostgreSQL`, nginx, Chromium, Node, Python. A test that cannot run says so in one line and
 //! passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
 
 use std::env;
@@ -10,6 +10,15 @@ pub(crate) fn postgres() -> Option<String> {
     found(
         "PostgreSQL (TEST_POSTGRES_URL is not set; try tests/with-postgres)",
         env::var("TEST_POSTGRES_URL").ok(),
+    )
+}
+
+/// The proxy in front of several nodes.
+pub(crate) fn nginx() -> Option<PathBuf> {
+    let elsewhere = || Some(PathBuf::from("/usr/sbin/nginx")).filter(|file| file.is_file());
+    found(
+        "nginx (Debian: nginx-light)",
+        on_path("nginx").or_else(elsewhere),
     )
 }
 

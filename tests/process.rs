@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,11 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// What the program wrote so far.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -67,15 +72,25 @@ impl Process {
     }
 
     /// Asks the program to end, as Ctrl-C does, and waits for it.
-    pub(crate) async fn interrupt(mut self) -> Result<std::process::ExitStatus> {
+    pub(crate) async fn interrupt(self) -> Result<ExitStatus> {
+        self.end("INT").await
+    }
+
+    /// Asks the program to end, as a supervisor does, and waits for it.
+    pub(crate) async fn terminate(self) -> Result<ExitStatus> {
+        self.end("TERM").await
+    }
+
+    async fn end(mut self, signal: &str) -> Result<ExitStatus> {
         let id = self.child.id().context("already ended")?;
         Command::new("kill")
-            .args(["-INT", &id.to_string()])
+            .args(["-s", signal, &id.to_string()])
             .status()
             .await?;
         let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
-        Ok(ended
-            .with_context(|| format!("still running 10 s after SIGINT:\n{}", self.output()))??)
+        Ok(ended.with_context(|| {
+            format!("still running 10 s after SIG{signal}:\n{}", self.output())
+        })??)
     }
 }
 

@@ -64,13 +64,13 @@ pub(crate) struct World {
 
 /// Most tests share the machine; one that needs all of it waits until the others are done, and lets nobody in.
 #[expect(dead_code, reason = "held, never read")]
-enum Turn {
+pub(crate) enum Turn {
     Shared(OwnedRwLockReadGuard<()>),
     Alone(OwnedRwLockWriteGuard<()>),
 }
 
 impl Turn {
-    async fn take(alone: bool) -> Self {
+    pub(crate) async fn take(alone: bool) -> Self {
         static MACHINE: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
         let machine = Arc::clone(&MACHINE);
         if alone {
@@ -109,10 +109,7 @@ impl World {
         let (auth_port, mcp_port) = (free_port()?, free_port()?);
         let issuer = format!("http://localhost:{auth_port}{}", setup.path);
         let resource = format!("http://localhost:{mcp_port}/mcp");
-        let user = User {
-            name: "alice".to_owned(),
-            password: "correct horse battery staple".to_owned(),
-        };
+        let user = User::alice();
         std::fs::write(
             folder.path().join("auth.toml"),
             auth_file(&setup, folder.path(), &issuer, &resource, &user)?,
@@ -161,27 +158,7 @@ impl World {
 
     /// Runs a command of the authorization server beside it; gives what it prints.
     pub(crate) async fn operate(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let mut child = Command::new(binary("auth-server")?)
-            .args(arguments)
-            .arg("--config")
-            .arg(self.folder.path().join("auth.toml"))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let mut stdin = child.stdin.take().context("no standard input")?;
-        stdin.write_all(input.as_bytes()).await?;
-        drop(stdin);
-        let done = child.wait_with_output().await?;
-        let complaint = String::from_utf8_lossy(&done.stderr);
-        ensure!(
-            done.status.success(),
-            "{arguments:?}: {} {complaint}",
-            done.status
-        );
-        Ok(String::from_utf8(done.stdout)?)
+        operate(self.folder.path(), arguments, input).await
     }
 
     /// Kills the authorization server for good.
@@ -208,6 +185,31 @@ impl World {
     }
 }
 
+/// Runs a command of the authorization server with the settings of this folder; gives what it prints.
+pub(crate) async fn operate(folder: &Path, arguments: &[&str], input: &str) -> Result<String> {
+    let mut child = Command::new(binary("auth-server")?)
+        .args(arguments)
+        .arg("--config")
+        .arg(folder.join("auth.toml"))
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    stdin.write_all(input.as_bytes()).await?;
+    drop(stdin);
+    let done = child.wait_with_output().await?;
+    let complaint = String::from_utf8_lossy(&done.stderr);
+    ensure!(
+        done.status.success(),
+        "{arguments:?}: {} {complaint}",
+        done.status
+    );
+    Ok(String::from_utf8(done.stdout)?)
+}
+
 async fn start_auth(folder: &Path, issuer: &str) -> Result<Process> {
     let mut auth = spawn("auth-server", folder, "auth")?;
     auth.answers(&format!("{issuer}/.well-known/oauth-authorization-server"))
@@ -215,7 +217,7 @@ async fn start_auth(folder: &Path, issuer: &str) -> Result<Process> {
     Ok(auth)
 }
 
-fn spawn(program: &str, folder: &Path, name: &str) -> Result<Process> {
+pub(crate) fn spawn(program: &str, folder: &Path, name: &str) -> Result<Process> {
     let mut command = Command::new(binary(program)?);
     command
         .arg("serve")
@@ -251,7 +253,8 @@ pub(crate) fn binary(program: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
-fn auth_file(
+/// The settings of the authorization server.
+pub(crate) fn auth_file(
     setup: &Setup,
     folder: &Path,
     issuer: &str,

@@ -1,4 +1,4 @@
-//! What happens by itself: keys and resources are read again every two seconds, keys rotate when due, and expired
+//! What happens by itself: keys and resources are read again every second, keys rotate when due, and expired
 //! rows are swept.
 
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Result, Server, keys};
 
 /// How soon a change made elsewhere is seen here.
-const REFRESH: Duration = Duration::from_secs(2);
+const REFRESH: Duration = Duration::from_secs(1);
 /// Refreshes between two sweeps.
-const SWEEP_EVERY: u32 = 15;
+const SWEEP_EVERY: u32 = 30;
 /// Batches of one sweep: more rows than can come in between two sweeps.
 const MOST_BATCHES: u32 = 1000;
 

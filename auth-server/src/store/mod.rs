@@ -334,7 +334,7 @@ impl Tx {
 }
 
 fn migrator() -> Migrator {
-    Migrator::with_migrations(
+    let mut migrator = Migrator::with_migrations(
         MIGRATIONS
             .iter()
             .map(|(version, name, sql)| {
@@ -347,7 +347,10 @@ fn migrator() -> Migrator {
                 )
             })
             .collect(),
-    )
+    );
+    // A newer node may have been here: what it added, an older one does not look at.
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 /// Makes the file, readable by its owner alone, where it is missing; SQLite gives its side files the same mode.

@@ -1,0 +1,8 @@
+//! Several nodes of the authorization server over one `PostgreSQL`, behind nginx: what is done at one holds at all, and
+//! nobody notices when one dies, is replaced, or when the database moves to its standby.
+
+mod cluster;
+mod everywhere;
+mod load;
+mod loss;
+mod upgrade;
