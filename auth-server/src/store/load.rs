@@ -1,6 +1,6 @@
-//! How busy the store is, for the metrics.
+//! Whether the store answers and how busy it is, for the health check and the metrics.
 
-use super::{Backend, Error, Store};
+use super::{Backend, Error, Store, read};
 
 /// What the store is busy with now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,16 @@ pub struct Load {
 }
 
 impl Store {
+    /// True when the database answers, for reading and for writing.
+    pub async fn is_ready(&self) -> bool {
+        let reads = read!(self, pool => sqlx::query("SELECT 1").fetch_one(pool).await.is_ok());
+        reads
+            && self
+                .write((), |_, ()| Box::pin(async { Ok(()) }))
+                .await
+                .is_ok()
+    }
+
     /// What the store is busy with now.
     pub fn load(&self) -> Load {
         let (queued, size, idle) = match &self.backend {

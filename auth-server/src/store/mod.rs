@@ -287,16 +287,6 @@ impl Store {
         }
     }
 
-    /// True when the database answers, for reading and for writing.
-    pub async fn is_ready(&self) -> bool {
-        let reads = read!(self, pool => sqlx::query("SELECT 1").fetch_one(pool).await.is_ok());
-        reads
-            && self
-                .write((), |_, ()| Box::pin(async { Ok(()) }))
-                .await
-                .is_ok()
-    }
-
     /// Ends the writer after its last transaction and closes every connection.
     pub async fn close(&self) {
         match &self.backend {
