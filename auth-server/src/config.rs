@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -63,7 +64,7 @@ pub struct Config {
     /// Resources of the file.
     pub resources: Vec<Resource>,
     /// Clients of the file, by id.
-    pub clients: BTreeMap<String, Client>,
+    pub clients: BTreeMap<String, Arc<Client>>,
     /// Users of the file.
     pub users: Vec<StaticUser>,
 }

@@ -212,7 +212,12 @@ impl List {
             .await?;
         let next = self.page.next(&stored, |client: &StoredClient| &client.id);
         let configured: Vec<&Client> = if self.page.is_first() && !self.dynamic {
-            operator.config.clients.values().collect()
+            operator
+                .config
+                .clients
+                .values()
+                .map(AsRef::as_ref)
+                .collect()
         } else {
             vec![]
         };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -87,7 +88,7 @@ pub(super) fn clients(
     raw: &[RawClient],
     resources: &[Resource],
     base: &Path,
-) -> Result<BTreeMap<String, Client>, ConfigError> {
+) -> Result<BTreeMap<String, Arc<Client>>, ConfigError> {
     let mut clients = BTreeMap::new();
     for raw in raw {
         let id = &raw.id;
@@ -120,7 +121,7 @@ pub(super) fn clients(
             .and_then(|()| Client::accept(metadata, Origin::Static))
             .and_then(|accepted| accepted.into_client(id.clone(), Origin::Static, secret))
             .map_err(|refusal| refuse(refusal.description.into_owned()))?;
-        if clients.insert(id.clone(), client).is_some() {
+        if clients.insert(id.clone(), Arc::new(client)).is_some() {
             return Err(refuse("stands twice".into()));
         }
     }

@@ -1,5 +1,7 @@
 //! The user's own view: which apps are connected, and disconnecting one.
 
+use std::sync::Arc;
+
 use super::session::Browser;
 use super::{Result, Server, clients};
 use crate::protocol::client::Client;
@@ -15,7 +17,7 @@ pub struct Connected {
     /// What was allowed.
     pub consent: ConsentRow,
     /// `None` when the client is gone.
-    pub client: Option<Client>,
+    pub client: Option<Arc<Client>>,
 }
 
 /// The apps that a user connected, newest first.

@@ -4,6 +4,8 @@
 //! 2. The request waits in the store, bound to its browser; each page refers to it and [`resume`] reads it again.
 //! 3. [`answer::with_code`]: claim the request, remember consent, keep the code, all in one transaction; then the redirect.
 
+use std::sync::Arc;
+
 use super::answer::{self, Next};
 use super::session::Browser;
 use super::{Error, Result, Server, clients, issue};
@@ -50,7 +52,7 @@ pub struct Running {
     /// As stored.
     pub row: RequestRow,
     /// Who asks.
-    pub client: Client,
+    pub client: Arc<Client>,
     /// What is asked.
     pub request: Request,
     /// What is needed next.
@@ -170,7 +172,7 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
     })
 }
 
-async fn client(server: &Server, params: &Params) -> Result<Client> {
+async fn client(server: &Server, params: &Params) -> Result<Arc<Client>> {
     clients::find(server, params.need("client_id")?).await
 }
 

@@ -1,6 +1,8 @@
 //! Client authentication (RFC 6749 §2.3, RFC 7523 §2.2): one method at a time, and `invalid_client` for every failure,
 //! so that SDKs register again instead of losing their tokens (rule A-41).
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::{Result, Server, client_keys, clients};
@@ -35,7 +37,7 @@ enum Proof {
 }
 
 /// Finds and authenticates the client. A public client is found, nothing more: its proof is PKCE.
-pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Client> {
+pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
     let client = find(server, presented).await;
     if let Err(error) = &client {
         METRICS.client_refused(error.code().as_str());
@@ -43,7 +45,7 @@ pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Clie
     client
 }
 
-async fn find(server: &Server, presented: &Presented) -> Result<Client> {
+async fn find(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
     let (id, proof) = read(presented)?;
     let (limits, address, now) = (&server.limits, &presented.address, server.now());
     limits.may_try(&id, address, now)?;
@@ -64,7 +66,7 @@ async fn find(server: &Server, presented: &Presented) -> Result<Client> {
     }
 }
 
-async fn prove(server: &Server, id: &str, proof: Proof) -> Result<Client> {
+async fn prove(server: &Server, id: &str, proof: Proof) -> Result<Arc<Client>> {
     let client = clients::find(server, id).await?;
     match (&client.auth, proof) {
         (Auth::None, Proof::None) => {}

@@ -1,4 +1,10 @@
-//! Finding a client by its id: the configuration, then a metadata document when the id is a URL, then the store.
+//! Finding a client by its id: the configuration, then what was read seconds ago, then a metadata document when the id is
+//! a URL, then the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
 
 use super::{Result, Server, document};
 use crate::protocol::client::Client;
@@ -6,34 +12,87 @@ use crate::protocol::refusal::{Refusal, invalid_client};
 
 /// Longest client id that we look up, in bytes.
 const LONGEST: usize = 2048;
+/// Clients that are kept in memory.
+const MOST: u64 = 5_000;
+/// How long a client serves from memory without being read again, in seconds, when no change was heard of.
+const FRESH: i64 = 2;
+/// When memory that nobody asks for is given back.
+const IDLE: Duration = Duration::from_secs(10);
 
-/// The client, or a refusal that says why it is unknown.
-pub async fn find(server: &Server, id: &str) -> Result<Client> {
-    if id.len() > LONGEST {
-        return Err(unknown().into());
-    }
-    if let Some(client) = server.config.clients.get(id) {
-        return Ok(client.clone());
-    }
-    if id.starts_with("https://") || id.starts_with("http://") {
-        return document::find(server, id).await;
-    }
-    match server.store.client(id).await? {
-        Some(stored) => Ok(stored.client()?),
-        None => Err(unknown().into()),
+/// Clients as they were read. What is unknown is never kept: it may register at any time.
+pub struct Known(Cache<String, Copy>);
+
+#[derive(Clone)]
+struct Copy {
+    client: Arc<Client>,
+    /// The store's count of changes before it was read.
+    changes: u64,
+    read_at: i64,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known(
+            Cache::builder()
+                .max_capacity(MOST)
+                .time_to_idle(IDLE)
+                .build(),
+        )
     }
 }
 
-/// The client as far as it is known here, without asking anybody: for pages that only name it.
-pub async fn last_known(server: &Server, id: &str) -> Result<Option<Client>> {
-    if let Some(client) = server.config.clients.get(id) {
-        return Ok(Some(client.clone()));
+/// The client, or a refusal that says why it is unknown.
+pub async fn find(server: &Server, id: &str) -> Result<Arc<Client>> {
+    if id.len() > LONGEST {
+        return Err(unknown().into());
     }
-    if id.starts_with("https://") {
-        return document::last_known(server, id).await;
+    if let Some(client) = in_memory(server, id) {
+        return Ok(client);
+    }
+    // Before the read: a change in between must not leave an old copy behind.
+    let (changes, read_at) = (server.store.changes(), server.now());
+    let client = Arc::new(if is_url(id) {
+        document::find(server, id).await?
+    } else {
+        let stored = server.store.client(id).await?.ok_or_else(unknown)?;
+        stored.client()?
+    });
+    let copy = Copy {
+        client: Arc::clone(&client),
+        changes,
+        read_at,
+    };
+    server.clients.0.insert(id.to_owned(), copy);
+    Ok(client)
+}
+
+/// The client as far as it is known here, without asking anybody: for pages that only name it.
+pub async fn last_known(server: &Server, id: &str) -> Result<Option<Arc<Client>>> {
+    if let Some(client) = in_memory(server, id) {
+        return Ok(Some(client));
+    }
+    if is_url(id) {
+        return Ok(document::last_known(server, id).await?.map(Arc::new));
     }
     let stored = server.store.client(id).await?;
-    Ok(stored.map(|stored| stored.client()).transpose()?)
+    Ok(stored
+        .map(|stored| stored.client())
+        .transpose()?
+        .map(Arc::new))
+}
+
+fn in_memory(server: &Server, id: &str) -> Option<Arc<Client>> {
+    if let Some(client) = server.config.clients.get(id) {
+        return Some(Arc::clone(client));
+    }
+    let copy = server.clients.0.get(id)?;
+    let age = server.now() - copy.read_at;
+    let fresh = (0..FRESH).contains(&age) && copy.changes == server.store.changes();
+    fresh.then_some(copy.client)
+}
+
+fn is_url(id: &str) -> bool {
+    id.starts_with("https://") || id.starts_with("http://")
 }
 
 fn unknown() -> Refusal {

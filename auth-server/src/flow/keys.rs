@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 
 use serde_json::{Value, json};
 
+use super::published::Published;
 use super::{Error, Result, Server};
 use crate::protocol::event::{Event, Kind};
 use crate::protocol::jwt::{self, Alg, PrivateKey, SigningKey};
@@ -23,6 +24,8 @@ const SIGNING: [Alg; 2] = [Alg::Es256, Alg::Rs256];
 pub struct KeyRing {
     master: [u8; 32],
     keys: RwLock<Arc<Vec<RingKey>>>,
+    /// The JWK set (RFC 7517 §5).
+    pub jwks: Published,
 }
 
 /// One published key.
@@ -41,6 +44,7 @@ impl KeyRing {
         KeyRing {
             master,
             keys: RwLock::new(Arc::new(Vec::new())),
+            jwks: Published::new(&json!({"keys": []})),
         }
     }
 
@@ -87,12 +91,6 @@ impl KeyRing {
         SIGNING.into_iter().filter_map(age).collect()
     }
 
-    /// The JWK set (RFC 7517 §5).
-    #[must_use]
-    pub fn jwks(&self) -> Value {
-        json!({"keys": self.all().iter().map(|ring| &ring.key.jwk).collect::<Vec<_>>()})
-    }
-
     fn load(&self, stored: &[StoredKey]) -> Result<()> {
         let known = self.all();
         let mut ring = Vec::with_capacity(stored.len());
@@ -106,6 +104,13 @@ impl KeyRing {
                 signs_from: row.signs_from,
                 retires_at: row.retires_at,
             });
+        }
+        let kids = |ring: &[RingKey]| -> Vec<String> {
+            ring.iter().map(|ring| ring.key.kid.clone()).collect()
+        };
+        if kids(&ring) != kids(&known) {
+            let jwks: Vec<_> = ring.iter().map(|ring| &ring.key.jwk).collect();
+            self.jwks.publish(&json!({"keys": jwks}));
         }
         if let Ok(mut keys) = self.keys.write() {
             *keys = Arc::new(ring);

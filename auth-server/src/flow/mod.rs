@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logos;
 pub mod operator;
 pub mod passwords;
+pub mod published;
 pub mod refresh;
 pub mod register;
 pub mod restore;
@@ -37,6 +38,7 @@ use crate::effects::Effects;
 use crate::metrics::METRICS;
 use crate::outbound::Outbound;
 use crate::protocol::event::Event;
+use crate::protocol::metadata::{self, Capabilities};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::Resource;
 use crate::protocol::secret::{DerivationKey, identifier};
@@ -128,6 +130,8 @@ pub struct Inner {
     pub outbound: Outbound,
     /// Password work, limited.
     pub passwords: passwords::Passwords,
+    /// Clients, as they were read.
+    pub clients: clients::Known,
     /// Key sets of clients, as they were fetched.
     pub client_keys: client_keys::Cache,
     /// Logos of clients.
@@ -136,6 +140,8 @@ pub struct Inner {
     pub limits: limits::Limits,
     /// True once the server was asked to stop: it finishes what it began and is not ready for more.
     pub stopping: AtomicBool,
+    /// The discovery document.
+    pub metadata: published::Published,
     resources: RwLock<Arc<Vec<Resource>>>,
 }
 
@@ -174,6 +180,10 @@ impl Inner {
                 all.push(resource);
             }
         }
+        if *self.resources() == all {
+            return;
+        }
+        self.metadata.publish(&metadata(&self.config, &all));
         if let Ok(mut resources) = self.resources.write() {
             *resources = Arc::new(all);
         }
@@ -184,4 +194,13 @@ impl Inner {
     pub fn event(&self, event: Event) -> (String, Event) {
         (self.fresh_id("ev_"), event)
     }
+}
+
+/// The discovery document of this configuration, with these resources.
+fn metadata(config: &Config, resources: &[Resource]) -> serde_json::Value {
+    let on = Capabilities {
+        registration: config.registration.dynamic,
+        documents: config.registration.documents,
+    };
+    metadata::document(&config.issuer, resources, on)
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Inner, Server, client_keys, keys, limits, logos, passwords, tick};
+use super::{Inner, Server, client_keys, clients, keys, limits, logos, passwords, published, tick};
 use crate::config::{Config, Password};
 use crate::credential::password;
 use crate::effects::Effects;
@@ -29,10 +29,12 @@ impl Server {
                 .map_err(anyhow::Error::msg)
                 .context("outbound")?,
             passwords: passwords::Passwords::new(),
+            clients: clients::Known::default(),
             client_keys: client_keys::Cache::default(),
             logos: logos::Logos::default(),
             limits: limits::Limits::new(&config.limits),
             stopping: AtomicBool::new(false),
+            metadata: published::Published::new(&super::metadata(&config, &config.resources)),
             resources: RwLock::new(Arc::new(config.resources.clone())),
             config,
             store,

@@ -1,18 +1,25 @@
-//! What happens by itself: keys and resources are read again every second, keys rotate when due, and expired
-//! rows are swept.
+//! What happens by itself: keys and resources are read again when they were changed, and every second in any case, keys
+//! rotate when due, and expired rows are swept.
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Result, Server, keys};
+use crate::store::Walk;
 
-/// How soon a change made elsewhere is seen here.
+/// How soon a change made elsewhere is seen here, when nothing was heard of it.
 const REFRESH: Duration = Duration::from_secs(1);
-/// Refreshes between two sweeps.
-const SWEEP_EVERY: u32 = 30;
+/// The least time between two rounds: many changes in a row are one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Between two sweeps.
+const SWEEP: Duration = Duration::from_secs(30);
+/// The least time between two batches of a sweep. A batch that took longer is followed by a rest of the same length, so
+/// that sweeping never takes more than half of the database's time.
+const REST: Duration = Duration::from_millis(20);
 /// Batches of one sweep: more rows than can come in between two sweeps.
-const MOST_BATCHES: u32 = 1000;
+const MOST_BATCHES: u32 = 10_000;
 
 /// Reads what other nodes and commands may have changed.
 pub async fn refresh(server: &Server) -> Result<()> {
@@ -24,33 +31,62 @@ pub async fn refresh(server: &Server) -> Result<()> {
 
 /// Runs until `stop` is cancelled. A failed round is logged and tried again in the next.
 pub async fn run(server: Server, stop: CancellationToken) {
-    let mut round: u32 = 0;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = follow(&server) => {}
+        () = forget(&server) => {}
+    }
+}
+
+async fn follow(server: &Server) {
+    let mut changes = server.store.hear_changes();
     loop {
+        // Without a sender nothing is heard any more, and time alone decides.
         tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(REFRESH) => {}
+            () = sleep(REFRESH) => {}
+            Ok(()) = changes.changed() => {}
         }
-        round = round.wrapping_add(1);
-        if let Err(error) = tick(&server, round.is_multiple_of(SWEEP_EVERY)).await {
-            tracing::warn!(
-                ?error,
-                "a background round failed; the next one tries again"
-            );
+        if let Err(error) = round(server).await {
+            complain(&error);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn round(server: &Server) -> Result<()> {
+    refresh(server).await?;
+    keys::rotate_when_due(server).await
+}
+
+async fn forget(server: &Server) {
+    let mut walk = Walk::default();
+    loop {
+        sleep(SWEEP).await;
+        if let Err(error) = sweep(server, &mut walk).await {
+            complain(&error);
         }
     }
 }
 
-async fn tick(server: &Server, sweep: bool) -> Result<()> {
-    refresh(server).await?;
-    keys::rotate_when_due(server).await?;
-    if sweep {
-        // A full batch means that there is more; the bound lets a rotation come between.
-        for _ in 0..MOST_BATCHES {
-            let (unused, audit) = (server.config.registration.unused, server.config.audit_keep);
-            if !server.store.sweep(unused, audit, server.now()).await?.more {
-                break;
-            }
+async fn sweep(server: &Server, walk: &mut Walk) -> Result<()> {
+    let (unused, audit) = (server.config.registration.unused, server.config.audit_keep);
+    for _ in 0..MOST_BATCHES {
+        let began = Instant::now();
+        let swept = server
+            .store
+            .sweep(walk, unused, audit, server.now())
+            .await?;
+        if !swept.more {
+            break;
         }
+        sleep(began.elapsed().max(REST)).await;
     }
     Ok(())
+}
+
+fn complain(error: &super::Error) {
+    tracing::warn!(
+        ?error,
+        "a background round failed; the next one tries again"
+    );
 }

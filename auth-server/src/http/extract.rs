@@ -10,6 +10,7 @@
 //! | [`Bearer`] | a bearer token was sent in the header, or in the form |
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -100,7 +101,7 @@ pub(crate) fn wrong_media_type(wanted: &str) -> Refusal {
 
 /// An authenticated client with its request.
 pub(crate) struct FromClient {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) params: Params,
     /// The caller's address.
     pub(crate) address: String,
@@ -192,7 +193,7 @@ fn authorization(headers: &HeaderMap, scheme: &str) -> Result<Option<String>, Re
 
 /// An authenticated client's token request.
 pub(crate) struct FromClientToken {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) request: TokenRequest,
     /// The caller's address.
     pub(crate) address: String,

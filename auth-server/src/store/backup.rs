@@ -13,7 +13,8 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 
-use super::{Error, StoredKey, Tx, Version, lock, write};
+use super::open::{self, lock};
+use super::{Error, StoredKey, Tx, Version, write};
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -32,7 +33,7 @@ pub async fn back_up<T>(
     let options = SqliteConnectOptions::new()
         .filename(database)
         .read_only(true)
-        .busy_timeout(super::PATIENCE);
+        .busy_timeout(open::PATIENCE);
     let mut connection = SqliteConnection::connect_with(&options)
         .await
         .map_err(Error::from)?;
@@ -193,7 +194,7 @@ impl Place {
         let options = SqliteConnectOptions::new()
             .filename(&self.path)
             .create_if_missing(false)
-            .busy_timeout(super::PATIENCE)
+            .busy_timeout(open::PATIENCE)
             .journal_mode(SqliteJournalMode::Delete);
         let settled = match SqliteConnection::connect_with(&options).await {
             Ok(connection) => connection.close().await,

@@ -174,10 +174,11 @@ impl Tx {
     ) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE clients SET metadata = $3, fingerprint = $4, secret_digest = $5 \
                            WHERE id = $1 AND registration_digest = $2 AND disabled_at IS NULL";
-        write!(self, c => sqlx::query(SQL)
+        let updated = write!(self, c => sqlx::query(SQL)
             .bind(&client.id).bind(client.registration_digest.as_deref()).bind(to_json(&client.metadata))
             .bind(&client.fingerprint).bind(client.secret_digest.as_deref())
-            .execute(c).await.map(|done| done.rows_affected() == 1))
+            .execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(updated).await
     }
 
     /// Replaces the secret of a client that has one; false when there is no such client.
@@ -188,7 +189,8 @@ impl Tx {
     ) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE clients SET secret_digest = $2 \
                            WHERE id = $1 AND secret_digest IS NOT NULL AND disabled_at IS NULL";
-        write!(self, c => sqlx::query(SQL).bind(id).bind(digest).execute(c).await.map(|done| done.rows_affected() == 1))
+        let replaced = write!(self, c => sqlx::query(SQL).bind(id).bind(digest).execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(replaced).await
     }
 
     /// Closes the management of a registration that several installations share, and starts its term anew unless that
@@ -229,14 +231,15 @@ impl Tx {
         if ended {
             self.revoke_all(id).await?;
         }
-        Ok(ended)
+        self.announce_if(ended).await
     }
 
     /// Deletes a client with everything that it was granted (RFC 7592 §2.3); false when there is none.
     pub async fn delete_client(&mut self, id: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "DELETE FROM clients WHERE id = $1";
         self.revoke_all(id).await?;
-        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+        let deleted = write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(deleted).await
     }
 
     /// Removes what users allowed a client, and with it every refresh token.

@@ -35,14 +35,16 @@ impl Tx {
                            WHERE (SELECT COUNT(*) FROM documents) < $5 OR EXISTS (SELECT 1 FROM documents WHERE url = $1) \
                            ON CONFLICT (url) DO UPDATE SET body = excluded.body, fetched_at = excluded.fetched_at, \
                            fresh_until = excluded.fresh_until";
-        write!(self, c => sqlx::query(SQL)
+        let kept = write!(self, c => sqlx::query(SQL)
             .bind(&document.url).bind(&document.body).bind(document.fetched_at).bind(document.fresh_until).bind(most)
-            .execute(c).await.map(|done| done.rows_affected() == 1))
+            .execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(kept).await
     }
 
     /// Forgets a document; false when none was kept.
     pub async fn delete_document(&mut self, url: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "DELETE FROM documents WHERE url = $1";
-        write!(self, c => sqlx::query(SQL).bind(url).execute(c).await.map(|done| done.rows_affected() == 1))
+        let deleted = write!(self, c => sqlx::query(SQL).bind(url).execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(deleted).await
     }
 }

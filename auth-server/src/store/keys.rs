@@ -45,9 +45,10 @@ impl Tx {
         const SQL: &str = "INSERT INTO keys (kid, alg, sealed, created_at, signs_from) \
                            SELECT $1, $2, $3, $4, $5 \
                            WHERE NOT EXISTS (SELECT 1 FROM keys WHERE alg = $2 AND retires_at IS NULL AND (signs_from >= $5 OR signs_from > $4))";
-        write!(self, c => sqlx::query(SQL)
+        let added = write!(self, c => sqlx::query(SQL)
             .bind(&key.kid).bind(&key.alg).bind(&key.sealed).bind(key.created_at).bind(key.signs_from)
-            .execute(c).await.map(|done| done.rows_affected() == 1))
+            .execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(added).await
     }
 
     /// Lets every older key of the algorithm retire at the given time.
@@ -64,6 +65,7 @@ impl Tx {
     /// Withdraws every key of the algorithm at once, those that do not sign yet too: others may know them.
     pub async fn distrust_keys(&mut self, alg: &str, now: i64) -> Result<(), sqlx::Error> {
         const SQL: &str = "UPDATE keys SET retires_at = $2 WHERE alg = $1 AND (retires_at IS NULL OR retires_at > $2)";
-        write!(self, c => sqlx::query(SQL).bind(alg).bind(now).execute(c).await.map(|_| ()))
+        write!(self, c => sqlx::query(SQL).bind(alg).bind(now).execute(c).await.map(|_| ()))?;
+        self.announce_if(true).await.map(|_| ())
     }
 }

@@ -28,7 +28,7 @@ impl Store {
     pub fn load(&self) -> Load {
         let (queued, size, idle) = match &self.backend {
             Backend::Sqlite { read, writer } => (writer.queued(), read.size(), read.num_idle()),
-            Backend::Postgres(pool) => (0, pool.size(), pool.num_idle()),
+            Backend::Postgres { pool, .. } => (0, pool.size(), pool.num_idle()),
         };
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         Load {

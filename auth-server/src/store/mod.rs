@@ -7,6 +7,7 @@
 
 mod audit;
 mod backup;
+mod changes;
 mod clients;
 mod codes;
 mod consents;
@@ -14,6 +15,7 @@ mod documents;
 mod failures;
 mod keys;
 mod load;
+mod open;
 mod refresh;
 mod requests;
 mod resources;
@@ -24,18 +26,13 @@ mod users;
 mod version;
 mod writer;
 
-use std::borrow::Cow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
-use sqlx::{Connection as _, Postgres, Transaction};
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{Postgres, Transaction};
 
 use crate::metrics::METRICS;
 use crate::protocol::event::Event;
@@ -50,7 +47,7 @@ pub use load::Load;
 pub use refresh::{Refreshed, Rotation};
 pub use requests::RequestRow;
 pub use sessions::Session;
-pub use sweep::Swept;
+pub use sweep::{Swept, Walk};
 pub use users::User;
 pub use version::Version;
 
@@ -134,6 +131,7 @@ pub enum Access {
 /// The database.
 pub struct Store {
     backend: Backend,
+    changes: changes::Changes,
     _lock: Option<std::fs::File>,
 }
 
@@ -142,7 +140,11 @@ enum Backend {
         read: SqlitePool,
         writer: writer::Writer,
     },
-    Postgres(PgPool),
+    Postgres {
+        pool: PgPool,
+        /// The one connection that hears of changes.
+        listener: PgPool,
+    },
 }
 
 /// A running transaction.
@@ -150,6 +152,8 @@ pub struct Tx {
     connection: Connection,
     /// Events of the transaction, logged once it is committed.
     recorded: Vec<Event>,
+    /// True when it changes what nodes keep in memory.
+    announced: bool,
 }
 
 enum Connection {
@@ -164,7 +168,7 @@ macro_rules! read {
     ($store:expr, $pool:ident => $body:expr) => {
         match &$store.backend {
             $crate::store::Backend::Sqlite { read: $pool, .. } => $body,
-            $crate::store::Backend::Postgres($pool) => $body,
+            $crate::store::Backend::Postgres { pool: $pool, .. } => $body,
         }
     };
 }
@@ -187,76 +191,10 @@ macro_rules! write {
 
 pub(crate) use {read, write};
 
-/// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "initial",
-    include_str!("../../../migrations/0001_initial.sql"),
-)];
-/// Connections that read beside the writer.
-const READERS: u32 = 4;
-/// PostgreSQL connections of one node.
-const CONNECTIONS: u32 = 32;
-/// How long a request waits for a connection or for another process's lock.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a PostgreSQL transaction is tried when the database asks for it (deadlock, serialization).
 const ATTEMPTS: u32 = 3;
 
 impl Store {
-    /// Opens the database and brings it to the newest migration.
-    pub async fn open(location: &Location, access: Access) -> Result<Store, Error> {
-        match location {
-            Location::Sqlite(path) => Store::open_sqlite(path.clone(), access).await,
-            Location::Postgres(url) => {
-                let options: PgConnectOptions = url.parse()?;
-                // A plain connection first: the pool would only say that it waited too long.
-                PgConnection::connect_with(&options).await?.close().await?;
-                let pool = PgPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .acquire_timeout(PATIENCE)
-                    .connect_with(options)
-                    .await?;
-                migrator().run(&pool).await?;
-                Ok(Store {
-                    backend: Backend::Postgres(pool),
-                    _lock: None,
-                })
-            }
-        }
-    }
-
-    async fn open_sqlite(path: PathBuf, access: Access) -> Result<Store, Error> {
-        let lock = match access {
-            Access::Serve => Some(lock(&path)?),
-            Access::Command => None,
-        };
-        make_private(&path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(PATIENCE)
-            .pragma("cache_size", "-65536")
-            .pragma("mmap_size", "268435456")
-            .pragma("temp_store", "MEMORY")
-            .pragma("wal_autocheckpoint", "2000");
-        let mut connection = SqliteConnection::connect_with(&options).await?;
-        migrator().run(&mut connection).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(PATIENCE)
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Store {
-            backend: Backend::Sqlite {
-                read,
-                writer: writer::Writer::start(connection),
-            },
-            _lock: lock,
-        })
-    }
-
     /// Runs `work` on `data` in one transaction and answers after its commit. `work` may run several times, each time
     /// in a new transaction; a decision against a change is an `Ok` value.
     pub async fn write<D, R, F>(&self, data: D, work: F) -> Result<R, Error>
@@ -270,12 +208,12 @@ impl Store {
     {
         match &self.backend {
             Backend::Sqlite { writer, .. } => writer.run(data, work).await,
-            Backend::Postgres(pool) => {
+            Backend::Postgres { pool, .. } => {
                 let mut attempt = 1;
                 loop {
                     let mut tx = Tx::new(Connection::Postgres(pool.begin().await?));
                     let result = match work(&mut tx, &data).await {
-                        Ok(result) => tx.commit().await.map(|()| result),
+                        Ok(result) => tx.commit(&self.changes).await.map(|()| result),
                         Err(error) => Err(error),
                     };
                     match result {
@@ -294,7 +232,10 @@ impl Store {
                 writer.stop().await;
                 read.close().await;
             }
-            Backend::Postgres(pool) => pool.close().await,
+            Backend::Postgres { pool, listener } => {
+                listener.close().await;
+                pool.close().await;
+            }
         }
     }
 }
@@ -304,10 +245,11 @@ impl Tx {
         Tx {
             connection,
             recorded: Vec::new(),
+            announced: false,
         }
     }
 
-    async fn commit(mut self) -> Result<(), sqlx::Error> {
+    async fn commit(mut self, changes: &changes::Changes) -> Result<(), sqlx::Error> {
         let recorded = std::mem::take(&mut self.recorded);
         match self.connection {
             Connection::Postgres(tx) => {
@@ -318,56 +260,11 @@ impl Tx {
             // The writer task commits its own connection.
             Connection::Sqlite(_) => {}
         }
+        if self.announced {
+            changes.happened();
+        }
         audit::log(&recorded);
         Ok(())
-    }
-}
-
-fn migrator() -> Migrator {
-    let mut migrator = Migrator::with_migrations(
-        MIGRATIONS
-            .iter()
-            .map(|(version, name, sql)| {
-                Migration::new(
-                    *version,
-                    Cow::Borrowed(*name),
-                    MigrationType::Simple,
-                    sqlx::SqlStr::from_static(sql),
-                    false,
-                )
-            })
-            .collect(),
-    );
-    // A newer node may have been here: what it added, an older one does not look at.
-    migrator.set_ignore_missing(true);
-    migrator
-}
-
-/// Makes the file, readable by its owner alone, where it is missing; SQLite gives its side files the same mode.
-fn make_private(path: &std::path::Path) -> Result<(), Error> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(Error::Locked(format!("{}: {error}", path.display())))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let refuse = |why: String| Error::Locked(format!("{}: {why}", path.display()));
-    let file = std::fs::File::create(&name).map_err(|e| refuse(e.to_string()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(refuse("another auth-server uses this database; SQLite serves one process, PostgreSQL serves many (store.url)".into()))
-        }
-        Err(std::fs::TryLockError::Error(error)) => Err(refuse(error.to_string())),
     }
 }
 

@@ -27,12 +27,14 @@ impl Tx {
     ) -> Result<(), sqlx::Error> {
         const SQL: &str = "INSERT INTO resources (id, definition, created_at) VALUES ($1, $2, $3) \
                            ON CONFLICT (id) DO UPDATE SET definition = excluded.definition";
-        write!(self, c => sqlx::query(SQL).bind(&resource.id).bind(to_json(resource)).bind(now).execute(c).await.map(|_| ()))
+        write!(self, c => sqlx::query(SQL).bind(&resource.id).bind(to_json(resource)).bind(now).execute(c).await.map(|_| ()))?;
+        self.announce_if(true).await.map(|_| ())
     }
 
     /// Removes a resource; false when there is none.
     pub async fn delete_resource(&mut self, id: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "DELETE FROM resources WHERE id = $1";
-        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+        let deleted = write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))?;
+        self.announce_if(deleted).await
     }
 }

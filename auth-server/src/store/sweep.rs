@@ -1,9 +1,12 @@
-//! Forgetting: expired rows go in small batches, so that no request waits behind a large delete.
+//! Forgetting: expired rows go in small batches, so that no request waits behind a large delete. Of several nodes on one
+//! PostgreSQL, one sweeps at a time.
 
-use super::{Error, Store, write};
+use super::{Connection, Error, Store, Tx, read, write};
 
 /// Rows of one batch.
-const BATCH: i64 = 500;
+const BATCH: i64 = 200;
+/// Key of the advisory lock of PostgreSQL under which a batch is removed: any number that nobody else uses.
+const LOCK: i64 = 0x6175_7468_7377_7000;
 
 /// How many rows a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,31 +66,112 @@ const STATEMENTS: [(&str, i64); 10] = [
     ),
 ];
 
-/// Dynamic clients that never got a grant (rule A-62).
+/// The next dynamic clients that registered before `$1`, in the order of their registration.
+const REGISTERED: &str = "SELECT created_at, id FROM clients WHERE origin = 'dynamic' AND created_at < $1 \
+                          AND (created_at, id) > ($2, $3) ORDER BY created_at, id LIMIT $4";
+
+/// Those of them, up to `($4, $5)`, that never got a grant (rule A-62).
 const UNUSED: &str = "DELETE FROM clients WHERE id IN (SELECT c.id FROM clients c WHERE c.origin = 'dynamic' AND c.created_at < $1 \
+                      AND (c.created_at, c.id) > ($2, $3) AND (c.created_at, c.id) <= ($4, $5) \
                       AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id) \
-                      AND NOT EXISTS (SELECT 1 FROM consents s WHERE s.client_id = c.id) LIMIT $2)";
+                      AND NOT EXISTS (SELECT 1 FROM consents s WHERE s.client_id = c.id))";
 
 /// Events past their time.
 const AUDIT: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)";
 
+/// How far the walk through the registered clients has come. Most of them are in use and stay, so the walk goes on where
+/// it stopped, and rests when it is through.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    /// When the client registered that was looked at last, unix seconds, and its id.
+    after: (i64, String),
+    /// When the next walk begins, unix seconds.
+    rests_until: i64,
+}
+
+impl Walk {
+    fn rest(&mut self, unused_client: i64, now: i64) {
+        *self = Walk {
+            after: (0, String::new()),
+            rests_until: now + (unused_client / 24).clamp(30, 3600),
+        };
+    }
+}
+
 impl Store {
     /// Removes one batch of each kind; `unused_client` is how long a registration may stay without a grant, `audit` how
     /// long events are kept, both in seconds.
-    pub async fn sweep(&self, unused_client: i64, audit: i64, now: i64) -> Result<Swept, Error> {
+    pub async fn sweep(
+        &self,
+        walk: &mut Walk,
+        unused_client: i64,
+        audit: i64,
+        now: i64,
+    ) -> Result<Swept, Error> {
         let mut swept = Swept::default();
-        for (statement, kept) in STATEMENTS
-            .into_iter()
-            .chain([(UNUSED, unused_client), (AUDIT, audit)])
-        {
+        for (statement, kept) in STATEMENTS.into_iter().chain([(AUDIT, audit)]) {
             let rows = self
                 .write((), move |tx, ()| Box::pin(async move {
+                        if !tx.may_sweep().await? {
+                            return Ok(0);
+                        }
                         write!(tx, c => sqlx::query(statement).bind(now - kept).bind(BATCH).execute(c).await.map(|done| done.rows_affected()))
                     }))
                 .await?;
             swept.rows += rows;
-            swept.more |= rows == BATCH.unsigned_abs();
+            swept.more |= rows >= BATCH.unsigned_abs();
+        }
+        if now >= walk.rests_until {
+            swept.rows += self
+                .sweep_unused(walk, unused_client, now - unused_client, now)
+                .await?;
+            swept.more |= now >= walk.rests_until;
         }
         Ok(swept)
+    }
+
+    /// Goes one batch further through the clients that registered before `before`.
+    async fn sweep_unused(
+        &self,
+        walk: &mut Walk,
+        unused_client: i64,
+        before: i64,
+        now: i64,
+    ) -> Result<u64, Error> {
+        let (at, id) = walk.after.clone();
+        let mut batch: Vec<(i64, String)> = read!(self, pool => sqlx::query_as(REGISTERED).bind(before).bind(at).bind(&id).bind(BATCH).fetch_all(pool).await?);
+        let full = i64::try_from(batch.len()) == Ok(BATCH);
+        let Some(last) = batch.pop() else {
+            walk.rest(unused_client, now);
+            return Ok(0);
+        };
+        let rows = self
+            .write((walk.after.clone(), last.clone()), move |tx, (after, last)| Box::pin(async move {
+                if !tx.may_sweep().await? {
+                    return Ok(0);
+                }
+                write!(tx, c => sqlx::query(UNUSED).bind(before).bind(after.0).bind(&after.1).bind(last.0).bind(&last.1).execute(c).await.map(|done| done.rows_affected()))
+            }))
+            .await?;
+        walk.after = last;
+        if !full {
+            walk.rest(unused_client, now);
+        }
+        Ok(rows)
+    }
+}
+
+impl Tx {
+    /// False when another node removes a batch at this moment.
+    async fn may_sweep(&mut self) -> Result<bool, sqlx::Error> {
+        match &mut self.connection {
+            Connection::Sqlite(_) => Ok(true),
+            Connection::Postgres(connection) => {
+                sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
+                    .bind(LOCK)
+                    .fetch_one(&mut **connection)
+                    .await
+            }
+        }
     }
 }

@@ -4,7 +4,8 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use super::{Error, Location, MIGRATIONS};
+use super::open::MIGRATIONS;
+use super::{Error, Location};
 
 /// The version of a database, and the one that this program brings it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::changes::Changes;
 use super::{Connection, Error, Tx, audit};
 use crate::metrics::METRICS;
 
@@ -58,9 +59,9 @@ where
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection) -> Writer {
+    pub(super) fn start(connection: SqliteConnection, changes: Changes) -> Writer {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(serve(connection, jobs));
+        let task = tokio::spawn(serve(connection, jobs, changes));
         Writer {
             queue: std::sync::Mutex::new(Some(queue)),
             task: Mutex::new(Some(task)),
@@ -116,11 +117,15 @@ impl Writer {
     }
 }
 
-async fn serve(connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+async fn serve(
+    connection: SqliteConnection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    changes: Changes,
+) {
     let mut tx = Tx::new(Connection::Sqlite(Box::new(connection)));
     let mut group = Vec::with_capacity(GROUP);
     while jobs.recv_many(&mut group, GROUP).await > 0 {
-        match commit(&mut tx, &mut group).await {
+        match commit(&mut tx, &mut group, &changes).await {
             Ok(()) => {
                 for job in group.drain(..) {
                     job.answer(Ok(()));
@@ -134,7 +139,7 @@ async fn serve(connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Jo
             }
             Err(Failed::Job(_)) => {
                 for mut job in group.drain(..) {
-                    let outcome = commit(&mut tx, std::slice::from_mut(&mut job)).await;
+                    let outcome = commit(&mut tx, std::slice::from_mut(&mut job), &changes).await;
                     job.answer(outcome.map_err(|failed| match failed {
                         Failed::Begin => sqlx::Error::PoolTimedOut,
                         Failed::Job(error) => error,
@@ -155,8 +160,9 @@ async fn serve(connection: SqliteConnection, mut jobs: mpsc::Receiver<Box<dyn Jo
 }
 
 /// Runs the jobs in one transaction; on any error nothing of them remains.
-async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Result<(), Failed> {
     tx.recorded.clear();
+    tx.announced = false;
     execute(tx, "BEGIN IMMEDIATE").await.map_err(|error| {
         tracing::warn!(%error, "no transaction can be opened");
         Failed::Begin
@@ -166,6 +172,9 @@ async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
         // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
         let _ = execute(tx, "ROLLBACK").await;
     } else {
+        if tx.announced {
+            changes.happened();
+        }
         audit::log(&tx.recorded);
     }
     result.map_err(Failed::Job)

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod authorize;
+mod cache;
 mod cli;
 mod client_auth;
 mod consent;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use auth_server::store::Shared;
+use auth_server::store::{Shared, Walk};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode, header};
@@ -521,7 +521,7 @@ async fn unused_registrations_are_forgotten_and_a_shared_one_starts_its_term_ane
         app.wait(20);
         app.server
             .store
-            .sweep(DAY, i64::MAX / 2, app.server.now())
+            .sweep(&mut Walk::default(), DAY, i64::MAX / 2, app.server.now())
             .await
             .unwrap();
         for (client, kept) in [(unused, false), (shared, true), (used, true)] {
@@ -552,14 +552,14 @@ async fn a_short_term_is_started_anew_in_time() {
         app.wait(20);
         app.server
             .store
-            .sweep(60, i64::MAX / 2, app.server.now())
+            .sweep(&mut Walk::default(), 60, i64::MAX / 2, app.server.now())
             .await
             .unwrap();
     }
     app.wait(61);
     app.server
         .store
-        .sweep(60, i64::MAX / 2, app.server.now())
+        .sweep(&mut Walk::default(), 60, i64::MAX / 2, app.server.now())
         .await
         .unwrap();
     assert_ne!(
@@ -669,7 +669,12 @@ async fn a_web_client_is_never_shared_so_nobody_closes_its_management() {
 /// Forgets what was recorded so far, and says how much it was.
 async fn recorded(app: &TestApp) -> u64 {
     let later = app.server.now() + 1;
-    let swept = app.server.store.sweep(DAY, 0, later).await.unwrap();
+    let swept = app
+        .server
+        .store
+        .sweep(&mut Walk::default(), DAY, 0, later)
+        .await
+        .unwrap();
     swept.rows
 }
 

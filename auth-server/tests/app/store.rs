@@ -2,7 +2,7 @@
 
 use auth_server::protocol::grant::Grant;
 use auth_server::protocol::scope::Scope;
-use auth_server::store::{Access, Store};
+use auth_server::store::{Access, Store, Walk};
 
 use crate::world::{START, TestApp};
 
@@ -92,7 +92,7 @@ async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
         assert_eq!(
             app.server
                 .store
-                .sweep(86_400, i64::MAX / 2, START + 10)
+                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, START + 10)
                 .await
                 .unwrap()
                 .rows,
@@ -102,7 +102,7 @@ async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
         assert!(
             app.server
                 .store
-                .sweep(86_400, i64::MAX / 2, app.server.now())
+                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, app.server.now())
                 .await
                 .unwrap()
                 .rows
@@ -120,7 +120,7 @@ async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
         assert!(
             app.server
                 .store
-                .sweep(86_400, i64::MAX / 2, app.server.now())
+                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, app.server.now())
                 .await
                 .unwrap()
                 .rows
@@ -129,7 +129,7 @@ async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
         assert_eq!(
             app.server
                 .store
-                .sweep(86_400, i64::MAX / 2, app.server.now())
+                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, app.server.now())
                 .await
                 .unwrap()
                 .rows,

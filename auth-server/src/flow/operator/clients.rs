@@ -59,7 +59,7 @@ impl Operator<'_> {
     /// The client with this id, of the configuration file or of the store.
     pub async fn client(&self, id: &str) -> Result<Client> {
         if let Some(client) = self.config.clients.get(id) {
-            return Ok(client.clone());
+            return Ok(Client::clone(client));
         }
         match self.store.client(id).await? {
             Some(stored) => Ok(stored.client()?),

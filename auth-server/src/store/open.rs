@@ -1,0 +1,138 @@
+//! Opening the database: its lock, its settings, its migrations.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use super::{Access, Backend, Error, Location, Store, changes, writer};
+
+/// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
+pub(super) const MIGRATIONS: [(i64, &str, &str); 1] = [(
+    1,
+    "initial",
+    include_str!("../../../migrations/0001_initial.sql"),
+)];
+/// Connections that read beside the writer.
+const READERS: u32 = 4;
+/// PostgreSQL connections of one node.
+const CONNECTIONS: u32 = 32;
+/// How long a request waits for a connection or for another process's lock.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Store {
+    /// Opens the database and brings it to the newest migration.
+    pub async fn open(location: &Location, access: Access) -> Result<Store, Error> {
+        match location {
+            Location::Sqlite(path) => Store::open_sqlite(path.clone(), access).await,
+            Location::Postgres(url) => {
+                let options: PgConnectOptions = url.parse()?;
+                // A plain connection first: the pool would only say that it waited too long.
+                PgConnection::connect_with(&options).await?.close().await?;
+                let pool = PgPoolOptions::new()
+                    .max_connections(CONNECTIONS)
+                    .acquire_timeout(PATIENCE)
+                    .connect_with(options.clone())
+                    .await?;
+                migrator().run(&pool).await?;
+                let changes = changes::Changes::new();
+                Ok(Store {
+                    backend: Backend::Postgres {
+                        listener: changes.listen(options),
+                        pool,
+                    },
+                    changes,
+                    _lock: None,
+                })
+            }
+        }
+    }
+
+    async fn open_sqlite(path: PathBuf, access: Access) -> Result<Store, Error> {
+        let lock = match access {
+            Access::Serve => Some(lock(&path)?),
+            Access::Command => None,
+        };
+        make_private(&path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE)
+            .pragma("cache_size", "-65536")
+            .pragma("mmap_size", "268435456")
+            .pragma("temp_store", "MEMORY")
+            .pragma("wal_autocheckpoint", "2000");
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        migrator().run(&mut connection).await?;
+        let read = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(PATIENCE)
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let changes = changes::Changes::new();
+        Ok(Store {
+            backend: Backend::Sqlite {
+                read,
+                writer: writer::Writer::start(connection, changes.clone()),
+            },
+            changes,
+            _lock: lock,
+        })
+    }
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = Migrator::with_migrations(
+        MIGRATIONS
+            .iter()
+            .map(|(version, name, sql)| {
+                Migration::new(
+                    *version,
+                    Cow::Borrowed(*name),
+                    MigrationType::Simple,
+                    sqlx::SqlStr::from_static(sql),
+                    false,
+                )
+            })
+            .collect(),
+    );
+    // A newer version of this program was here: its migrations only added.
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// Makes the file, readable by its owner alone, where it is missing; SQLite gives its side files the same mode.
+fn make_private(path: &std::path::Path) -> Result<(), Error> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Locked(format!("{}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let refuse = |why: String| Error::Locked(format!("{}: {why}", path.display()));
+    let file = std::fs::File::create(&name).map_err(|e| refuse(e.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(refuse("another auth-server uses this database; SQLite serves one process, PostgreSQL serves many (store.url)".into()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(refuse(error.to_string())),
+    }
+}
