@@ -2,6 +2,7 @@
 //! with `--json`. Every command but `serve` works beside a running server.
 
 mod backup;
+mod check;
 mod clients;
 mod config;
 mod keys;
@@ -60,6 +61,7 @@ Start here:
 enum Command {
     Serve(serve::Serve),
     Config(config::ConfigCommand),
+    Check(check::Check),
     Migrate(migrate::Migrate),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -110,6 +112,7 @@ pub(crate) async fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(&file).await,
         Command::Config(config) => config.run(&file),
         Command::Migrate(migrate) => migrate.run(&file).await,
+        Command::Check(check) => check.run(&file).await,
         Command::Backup(backup) => backup.run(&file).await,
         Command::Restore(restore) => restore.run(&file).await,
         Command::Users(users) => users.run(&file).await,

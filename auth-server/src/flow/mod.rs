@@ -4,6 +4,7 @@ pub mod account;
 pub mod answer;
 pub mod authorize;
 pub mod backup;
+pub mod check;
 pub mod client_auth;
 pub mod client_credentials;
 pub mod client_keys;

@@ -8,6 +8,7 @@
 mod audit;
 mod backup;
 mod changes;
+mod check;
 mod clients;
 mod codes;
 mod consents;
@@ -15,6 +16,7 @@ mod documents;
 mod failures;
 mod keys;
 mod load;
+mod migrate;
 mod open;
 mod refresh;
 mod requests;
@@ -38,6 +40,7 @@ use crate::metrics::METRICS;
 use crate::protocol::event::Event;
 
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};
+pub use check::{Facts, PostgresFacts, facts};
 pub use clients::{Limits, Shared, StoredClient};
 pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};

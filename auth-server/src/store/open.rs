@@ -1,17 +1,15 @@
-//! Opening the database: its lock, its settings, its migrations.
+//! Opening the database: its lock, its settings, its pools.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::{Access, Backend, Error, Location, Store, changes, writer};
+use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
 pub(super) const MIGRATIONS: [(i64, &str, &str); 1] = [(
@@ -22,7 +20,7 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 1] = [(
 /// Connections that read beside the writer.
 const READERS: u32 = 4;
 /// PostgreSQL connections of one node.
-const CONNECTIONS: u32 = 32;
+pub(super) const CONNECTIONS: u32 = 32;
 /// How long a request waits for a connection or for another process's lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -40,7 +38,7 @@ impl Store {
                     .acquire_timeout(PATIENCE)
                     .connect_with(options.clone())
                     .await?;
-                migrator().run(&pool).await?;
+                migrate::postgres(&pool).await?;
                 let changes = changes::Changes::new();
                 Ok(Store {
                     backend: Backend::Postgres {
@@ -72,7 +70,7 @@ impl Store {
             .pragma("temp_store", "MEMORY")
             .pragma("wal_autocheckpoint", "2000");
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        migrator().run(&mut connection).await?;
+        migrate::sqlite(&mut connection).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(PATIENCE)
@@ -87,26 +85,6 @@ impl Store {
             _lock: lock,
         })
     }
-}
-
-fn migrator() -> Migrator {
-    let mut migrator = Migrator::with_migrations(
-        MIGRATIONS
-            .iter()
-            .map(|(version, name, sql)| {
-                Migration::new(
-                    *version,
-                    Cow::Borrowed(*name),
-                    MigrationType::Simple,
-                    sqlx::SqlStr::from_static(sql),
-                    false,
-                )
-            })
-            .collect(),
-    );
-    // A newer version of this program was here: its migrations only added.
-    migrator.set_ignore_missing(true);
-    migrator
 }
 
 /// Makes the file, readable by its owner alone, where it is missing; SQLite gives its side files the same mode.

@@ -1,12 +1,13 @@
 //! The command line as a person or a script uses it: the real program in an empty folder, its exit codes and its words.
 
 mod backup;
+mod check;
 mod clients;
 mod config;
 mod metrics;
 mod resources;
 mod restore;
-mod serve;
+pub(crate) mod serve;
 mod users;
 
 use std::io::Write as _;
@@ -18,7 +19,7 @@ use sqlx::Connection as _;
 use tempfile::TempDir;
 
 /// What a command answered.
-struct Answer {
+pub(crate) struct Answer {
     code: Option<i32>,
     out: String,
     err: String,
@@ -26,17 +27,17 @@ struct Answer {
 
 impl Answer {
     /// Standard output of a command that did what was asked.
-    fn done(self) -> String {
+    pub(crate) fn done(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
-    fn json(self) -> Value {
+    pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.done()).unwrap()
     }
 
     /// The one line of a command that told what to mend.
-    fn refused(self) -> String {
+    pub(crate) fn refused(self) -> String {
         assert_eq!(
             (self.code, self.out.as_str()),
             (Some(2), ""),
@@ -50,10 +51,10 @@ impl Answer {
 }
 
 /// A folder with a configuration, and the program in it.
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    fn new(settings: &str) -> Folder {
+    pub(crate) fn new(settings: &str) -> Folder {
         let folder = Folder::empty();
         let text = format!("issuer = \"http://localhost:9\"\nlisten = \"127.0.0.1:0\"\n{settings}");
         folder.write("auth-server.toml", &text);
@@ -64,15 +65,15 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).unwrap();
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_auth-server"));
         command
             .args(words(line))
@@ -81,11 +82,11 @@ impl Folder {
         command
     }
 
-    fn run(&self, line: &str) -> Answer {
+    pub(crate) fn run(&self, line: &str) -> Answer {
         self.run_with(line, "")
     }
 
-    fn run_with(&self, line: &str, stdin: &str) -> Answer {
+    pub(crate) fn run_with(&self, line: &str, stdin: &str) -> Answer {
         answer(&mut self.command(line), stdin)
     }
 }
@@ -126,6 +127,7 @@ fn every_command_has_help_that_teaches() {
         "serve",
         "config",
         "migrate",
+        "check",
         "backup",
         "restore",
         "users",

@@ -15,6 +15,7 @@ mod keys;
 mod layers;
 mod limits;
 mod logos;
+mod migrations;
 mod outbound;
 mod refresh;
 mod registration;

@@ -192,7 +192,7 @@ pub(crate) fn encode(fields: &[(&str, &str)]) -> String {
 }
 
 /// A fresh database on the PostgreSQL server that the environment names.
-async fn postgres() -> Option<String> {
+pub(crate) async fn postgres() -> Option<String> {
     static SAID: Once = Once::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let Ok(url) = std::env::var("TEST_POSTGRES_URL") else {

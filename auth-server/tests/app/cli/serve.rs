@@ -8,14 +8,16 @@ use serde_json::Value;
 use super::{Folder, answer};
 
 /// A running server; it is killed when the test fails.
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
     pub(super) ready: String,
+    /// The log before it was ready.
+    pub(crate) before: String,
 }
 
 impl Running {
-    pub(super) fn start(folder: &Folder, line: &str) -> Running {
+    pub(crate) fn start(folder: &Folder, line: &str) -> Running {
         Running::start_with(folder.command(line))
     }
 
@@ -26,8 +28,10 @@ impl Running {
             .spawn()
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut ready = String::new();
-        while !ready.contains("ready") {
+        let (mut ready, mut before) = (String::new(), String::new());
+        // "already" is in some other lines.
+        while !ready.contains(" ready ") && !ready.contains("\"ready\"") {
+            before.push_str(&ready);
             ready.clear();
             assert_ne!(
                 log.read_line(&mut ready).unwrap(),
@@ -36,11 +40,16 @@ impl Running {
                 child.wait()
             );
         }
-        Running { child, log, ready }
+        Running {
+            child,
+            log,
+            ready,
+            before,
+        }
     }
 
     /// Asks it to stop, as whoever supervises it does.
-    pub(super) fn stop(mut self, signal: &str) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         Command::new("kill").args([signal, &id]).status().unwrap();
         let mut rest = String::new();

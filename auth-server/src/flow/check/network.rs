@@ -1,0 +1,152 @@
+//! The issuer, the listener, the proxies in front, and what is reached from here.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use url::Url;
+
+use super::Findings;
+use crate::config::Config;
+use crate::effects::Effects;
+use crate::outbound::{Outbound, Share};
+
+/// Two public addresses that no block of proxies has in common, unless it is everything.
+const ANYBODY: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
+    IpAddr::V4(Ipv4Addr::new(193, 0, 14, 129)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888)),
+    IpAddr::V6(Ipv6Addr::new(0x2a00, 0x1450, 0x4001, 0, 0, 0, 0, 1)),
+];
+/// A document that a well-known client publishes, to see whether anything can be fetched.
+const PUBLISHED: &str = "https://claude.ai/oauth/mcp-oauth-client-metadata";
+
+pub(super) fn issuer(found: &mut Findings, config: &Config) {
+    let issuer = config.issuer.as_str();
+    if config.issuer.is_loopback() {
+        found.warning(
+            "issuer",
+            format!("{issuer} works on this machine only"),
+            "issuer: the https URL under which others reach this server",
+        );
+    } else {
+        found.ok("issuer", issuer);
+    }
+}
+
+pub(super) fn listen(found: &mut Findings, config: &Config) {
+    can_listen(found, "listen", config.listen);
+    if let Some(metrics) = config.metrics_listen {
+        can_listen(found, "metrics.listen", metrics);
+    }
+}
+
+fn can_listen(found: &mut Findings, about: &'static str, listen: SocketAddr) {
+    match TcpListener::bind(listen) {
+        Ok(_) if listen.ip().is_loopback() => found.ok(about, format!("{listen} is free")),
+        Ok(_) => found.warning(
+            about,
+            format!("{listen} is free, and speaks plain HTTP to everybody who reaches it"),
+            &format!("{about}: a private address, or a firewall that lets in only whom it is for"),
+        ),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => found.warning(
+            about,
+            format!("{listen} is in use"),
+            &format!("nothing, when the server that is to be replaced runs there; else {about}"),
+        ),
+        Err(error) => found.error(
+            about,
+            format!("{listen} cannot be used: {error}"),
+            &format!("{about}: an address of this machine, and a port from 1024 up"),
+        ),
+    }
+}
+
+pub(super) fn trusted_proxies(found: &mut Findings, config: &Config) {
+    let believes = |address| {
+        config
+            .trusted_proxies
+            .iter()
+            .any(|block| block.contains(address))
+    };
+    let everybody =
+        ANYBODY[..2].iter().all(|a| believes(*a)) || ANYBODY[2..].iter().all(|a| believes(*a));
+    if everybody {
+        found.error(
+            "trusted_proxies",
+            "everybody is believed, so everybody can choose the address that limits count",
+            "trusted_proxies: the addresses of your proxies alone",
+        );
+    } else if config.trusted_proxies.is_empty() && !config.issuer.is_loopback() {
+        found.warning(
+            "trusted_proxies",
+            "no proxy is named, so all callers behind one count as one address",
+            "trusted_proxies: the address of the TLS proxy as this server sees it, like 127.0.0.1",
+        );
+    } else {
+        let count = config.trusted_proxies.len();
+        found.ok("trusted_proxies", format!("{count} named"));
+    }
+}
+
+pub(super) async fn outbound(
+    found: &mut Findings,
+    config: &Config,
+    effects: &Effects,
+    online: bool,
+) {
+    let outbound = match Outbound::new(&config.outbound) {
+        Ok(outbound) => outbound,
+        Err(why) => {
+            return found.error(
+                "outbound.extra_ca_file",
+                why,
+                "outbound.extra_ca_file: certificates in PEM, or not set",
+            );
+        }
+    };
+    if config.outbound.extra_ca.is_some() {
+        found.ok("outbound.extra_ca_file", "holds certificates");
+    }
+    if !online {
+        return;
+    }
+    let now = effects.now();
+    if config.registration.documents {
+        let fetched = match Url::parse(PUBLISHED) {
+            Ok(url) => outbound.get_json(&url, Share::Known, now).await.err(),
+            Err(_) => None,
+        };
+        match fetched {
+            None => found.ok("outbound", format!("{PUBLISHED} can be fetched")),
+            Some(error) => found.warning(
+                "outbound",
+                format!("{PUBLISHED} cannot be fetched: {error}"),
+                "DNS and outbound connections to port 443; the built-in catalogue stands in for well-known clients",
+            ),
+        }
+    }
+    let well_known = format!(
+        "/.well-known/oauth-authorization-server{}",
+        config.issuer.path()
+    );
+    let url = format!("{}{well_known}", config.issuer.origin());
+    let answer = match Url::parse(&url) {
+        Ok(url) => outbound.get_json(&url, Share::Known, now).await,
+        Err(error) => return found.error("issuer", error, "issuer"),
+    };
+    let change = "DNS, and the proxy in front, which forwards every path";
+    match answer {
+        Ok(document) => {
+            let document: serde_json::Value =
+                serde_json::from_slice(&document.body).unwrap_or_default();
+            if document["issuer"] == config.issuer.as_str() {
+                found.ok("issuer", format!("{url} answers"));
+            } else {
+                let says = format!("{url} answers for another issuer, {}", document["issuer"]);
+                found.error("issuer", says, change);
+            }
+        }
+        // It may not run yet, and its public address may be a private one here.
+        Err(error) => found.warning("issuer", format!("{url} does not answer: {error}"), change),
+    }
+}
