@@ -55,8 +55,20 @@ impl Connection {
 
     /// Posts a form; `headers` are whole lines.
     pub(crate) async fn post(&mut self, path: &str, headers: &str, body: &str) -> Result<Answer> {
+        self.send(path, "application/x-www-form-urlencoded", headers, body)
+            .await
+    }
+
+    /// Posts a body of any kind.
+    pub(crate) async fn send(
+        &mut self,
+        path: &str,
+        kind: &str,
+        headers: &str,
+        body: &str,
+    ) -> Result<Answer> {
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             self.host,
             body.len()
         );

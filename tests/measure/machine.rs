@@ -52,6 +52,26 @@ impl Usage {
     }
 }
 
+/// The process of a group that holds most memory: of a shell and the server that it started, the server.
+pub(crate) fn largest_of_group(group: u32) -> Result<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // A process may end between the listing and the look.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split(' '));
+        let of_group = fields.and_then(|mut fields| fields.nth(3)?.parse().ok());
+        if of_group == Some(group) {
+            found.push((Usage::of(pid).map_or(0.0, |usage| usage.rss), pid));
+        }
+    }
+    let largest = found.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+    largest.map(|(_, pid)| pid).context("the peer has ended")
+}
+
 /// The workspace folder.
 pub(crate) fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

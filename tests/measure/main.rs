@@ -16,6 +16,7 @@ mod http;
 mod load;
 mod machine;
 mod options;
+mod peers;
 mod people;
 mod postgres;
 mod raw;

@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// These measures alone
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// Put other servers beside it: node-oidc-provider, Keycloak, Hydra; installed into target/peers where they can be
+    #[arg(long)]
+    pub(crate) peers: bool,
     /// Measure this program instead of building one
     #[arg(long, value_name = "PATH")]
     pub(crate) auth_server: Option<PathBuf>,

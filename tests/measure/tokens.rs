@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::Bench;
 use crate::http::Connection;
 use crate::load::{Bodies, Load, Outcome};
+use crate::peers;
 use crate::raw::{self, Answering, Kind};
 use crate::server::SlowFsync;
 use crate::site::Site;
@@ -42,7 +43,10 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
     let load = bench.post(site.place.url("/token"), Bodies::Cycle(&bodies));
     let outcome = bench.drive(&load, Some(site.running.pid)).await?;
     let limit = Limit::of("axum and one signature", limit.rate);
-    let measure = Measure::rate(name, outcome, limit, Target::AtLeast(0.7));
+    let mut measure = Measure::rate(name, outcome, limit, Target::AtLeast(0.7));
+    if bench.options.peers {
+        measure.peers = peers::client_credentials(bench).await;
+    }
     bench.table.measures.push(measure);
     Ok(())
 }
