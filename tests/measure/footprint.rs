@@ -101,7 +101,7 @@ pub(crate) async fn footprint(bench: &mut Bench) -> Result<()> {
 
 /// Half of the connections refresh, half of them are machines: each of another client.
 async fn under_load(bench: &Bench, site: &Site) -> Result<Measure> {
-    let seconds = bench.scale.seconds.max(2);
+    let seconds = bench.scale.seconds;
     let (grants, clients) = (bench.scale.grants, bench.scale.clients);
     let tokens = site.seeds.refresh_tokens(bench.scale.refreshes).await?;
     let tokens: Vec<String> = tokens.into_iter().map(|token| token.body).collect();

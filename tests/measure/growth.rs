@@ -67,7 +67,7 @@ async fn filled(bench: &Bench, name: &str, rows: usize) -> Result<Site> {
 }
 
 async fn refresh(bench: &Bench, site: &Site) -> Result<Outcome> {
-    let seconds = bench.scale.seconds.max(2);
+    let seconds = bench.scale.seconds;
     let most = CLIENTS * usize::try_from(seconds * 1_000 / REST + 1)?;
     let tokens = site.seeds.refresh_tokens(most).await?;
     let bodies: Vec<String> = tokens.into_iter().map(|token| token.body).collect();

@@ -1,6 +1,6 @@
 -- Drives wrk. With MEASURE_BODIES, a file of one body a line, each request posts the next body; each thread has its share.
 -- MEASURE_ONCE: no body is used twice; a thread that has none left stops. MEASURE_PAUSE: each connection rests this many
--- milliseconds before each request. The last line of the output is what the benchmark reads.
+-- milliseconds on average before each request, from none to twice as many, so that they do not come all at once. The last line of the output is what the benchmark reads.
 
 local file = os.getenv("MEASURE_BODIES")
 local count = tonumber(os.getenv("MEASURE_THREADS"))
@@ -44,7 +44,7 @@ end
 
 if pause then
    function delay()
-      return pause
+      return math.random(0, 2 * pause)
    end
 end
 

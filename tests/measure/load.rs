@@ -29,7 +29,7 @@ pub(crate) struct Load<'a> {
     pub(crate) connections: usize,
     /// Whole seconds.
     pub(crate) seconds: u64,
-    /// Milliseconds that a connection rests before each request.
+    /// Milliseconds that a connection rests before each request, on average.
     pub(crate) pause: u64,
 }
 

@@ -140,7 +140,13 @@ async fn run(options: Options) -> Result<()> {
     };
     let began = Instant::now();
     bench.all().await?;
-    let order = |name: &str| MEASURES.iter().position(|known| *known == name);
+    // Those against peers come last.
+    let order = |name: &str| {
+        MEASURES
+            .iter()
+            .position(|known| *known == name)
+            .unwrap_or(MEASURES.len())
+    };
     bench
         .table
         .measures

@@ -48,6 +48,15 @@ pub(crate) async fn client_credentials(bench: &Bench) -> Vec<(&'static str, Outc
     outcomes
 }
 
+/// The measure that holds us against this peer, and how many times as fast we must be.
+pub(crate) fn target(peer: &str) -> Option<(&'static str, f64)> {
+    match peer {
+        "node-oidc-provider" => Some(("client-credentials-node", 1.0)),
+        "Keycloak" => Some(("client-credentials-keycloak", 10.0)),
+        _ => None,
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Peer {
     OidcProvider,

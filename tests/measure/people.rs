@@ -43,7 +43,7 @@ pub(crate) async fn people(bench: &mut Bench, site: &Site) -> Result<()> {
             site.place.url("/sign-in"),
             Bodies::Cycle(&bodies),
             2 * spare,
-            bench.scale.seconds.max(2),
+            bench.scale.seconds,
         )
     };
     let outcome = bench.drive(&alone, Some(site.running.pid)).await?;
@@ -76,13 +76,13 @@ async fn storm(
             site.place.url("/token"),
             Bodies::Cycle(&bodies),
             CLIENTS,
-            bench.scale.seconds.max(2),
+            bench.scale.seconds,
         )
     };
     let folder = site.place.folder.as_path();
     let quiet = clients.run(folder, Some(site.running.pid)).await?;
     // Who waits for an answer does not come again, so there are as many more.
-    let crowd = (capacity * STORM * 1.1 * REST as f64 / 1e3 + WAITING) as usize;
+    let crowd = (capacity * STORM * 1.25 * REST as f64 / 1e3 + WAITING) as usize;
     let crowd = Load {
         headers: vec![cookie.to_owned()],
         pause: REST,
@@ -91,11 +91,11 @@ async fn storm(
             site.place.url("/sign-in"),
             Bodies::Cycle(people),
             crowd,
-            clients.seconds + 3,
+            clients.seconds + 2,
         )
     };
     let stormy = async {
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         clients.run(folder, Some(site.running.pid)).await
     };
     let (crowd, stormy) = tokio::try_join!(crowd.run(folder, None), stormy)?;

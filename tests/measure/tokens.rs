@@ -43,11 +43,24 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
     let load = bench.post(site.place.url("/token"), Bodies::Cycle(&bodies));
     let outcome = bench.drive(&load, Some(site.running.pid)).await?;
     let limit = Limit::of("axum and one signature", limit.rate);
-    let mut measure = Measure::rate(name, outcome, limit, Target::AtLeast(0.7));
+    let mut measure = Measure::rate(name, outcome.clone(), limit, Target::AtLeast(0.7));
     if bench.options.peers {
         measure.peers = peers::client_credentials(bench).await;
     }
+    // Targets that the comparison has to meet are measures of their own.
+    let compared = measure.peers.iter().filter_map(|(peer, theirs)| {
+        let (name, times) = peers::target(peer)?;
+        let limit = Limit::of(*peer, theirs.rate);
+        Some(Measure::rate(
+            name,
+            outcome.clone(),
+            limit,
+            Target::AtLeast(times),
+        ))
+    });
+    let compared: Vec<Measure> = compared.collect();
     bench.table.measures.push(measure);
+    bench.table.measures.extend(compared);
     Ok(())
 }
 
