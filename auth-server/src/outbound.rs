@@ -12,6 +12,7 @@
 mod address;
 mod freshness;
 mod resolve;
+mod share;
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -28,9 +29,12 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use self::resolve::{Resolver, Unreachable};
+pub use self::share::Share;
 use crate::config;
 use crate::metrics::METRICS;
 use crate::protocol::issuer::is_loopback;
+use crate::protocol::network;
+use crate::protocol::rate::Rate;
 
 /// Most bytes of a body.
 const LARGEST: usize = 16 * 1024;
@@ -38,10 +42,8 @@ const LARGEST: usize = 16 * 1024;
 const LONGEST: Duration = Duration::from_secs(5);
 /// Requests under way at once.
 const AT_ONCE: usize = 256;
-/// Requests to one host in [`WINDOW`]: nobody uses us to flood another.
-const PER_HOST: u32 = 300;
-/// The same for what was never accepted before.
-const PER_HOST_UNKNOWN: u32 = 60;
+/// Requests to one host in a minute that callers from one address can cause, of the share of strangers.
+const PER_HOST_AND_CALLER: i64 = 15;
 const WINDOW: Duration = Duration::from_mins(1);
 /// A URL whose host is away is not asked again for this long, in seconds.
 const AWAY: i64 = 5;
@@ -135,27 +137,6 @@ impl Cause {
     }
 }
 
-/// Whose share of a host's requests one spends. Nobody knows who makes us ask, so strangers have a small share, and what
-/// was accepted before has one that they cannot use up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Share {
-    /// Documents that were accepted before, and their keys.
-    Known,
-    /// Documents and keys that were never seen.
-    Strangers,
-    /// Logos.
-    Pictures,
-}
-
-impl Share {
-    fn per_window(self) -> u32 {
-        match self {
-            Share::Known => PER_HOST,
-            Share::Strangers | Share::Pictures => PER_HOST_UNKNOWN,
-        }
-    }
-}
-
 /// The client with its limits.
 pub struct Outbound {
     client: reqwest::Client,
@@ -164,6 +145,7 @@ pub struct Outbound {
     /// By URL, with the time until which it counts.
     away: Cache<String, (i64, FetchError)>,
     hosts: Cache<String, Arc<AtomicU32>>,
+    callers: Option<Rate>,
     slots: Semaphore,
 }
 
@@ -198,13 +180,19 @@ impl Outbound {
                 .max_capacity(10_000)
                 .time_to_live(WINDOW)
                 .build(),
+            callers: Rate::per_minute(PER_HOST_AND_CALLER),
             slots: Semaphore::new(AT_ONCE),
         })
     }
 
     /// Fetches a JSON document at `now`, in unix seconds. Callers that ask for the same URL at the same time share one
     /// request.
-    pub async fn get_json(&self, url: &Url, share: Share, now: i64) -> Result<Fetched, FetchError> {
+    pub async fn get_json(
+        &self,
+        url: &Url,
+        share: Share<'_>,
+        now: i64,
+    ) -> Result<Fetched, FetchError> {
         self.get(url, Wanted::Json, share, now).await
     }
 
@@ -217,7 +205,7 @@ impl Outbound {
         &self,
         url: &Url,
         wanted: Wanted,
-        share: Share,
+        share: Share<'_>,
         now: i64,
     ) -> Result<Fetched, FetchError> {
         self.may_ask(url)
@@ -229,7 +217,7 @@ impl Outbound {
             return Err(error);
         }
         let answer = async {
-            let _slot = self.admit(url, share).await?;
+            let _slot = self.admit(url, share, now).await?;
             let asked = Instant::now();
             let answer = self.request(url, wanted).await;
             let answer = answer.unwrap_or_else(|error| Err(Cause::Away.because(explain(&error))));
@@ -248,7 +236,7 @@ impl Outbound {
             answer
         };
         // A stranger's request must not fail one that has a share of its own.
-        let key = format!("{share:?} {name}");
+        let key = format!("{} {name}", share.name());
         self.under_way.get_with(key, answer).await
     }
 
@@ -275,8 +263,20 @@ impl Outbound {
     }
 
     /// A place among the requests under way, counted towards its share of the host.
-    async fn admit(&self, url: &Url, share: Share) -> Result<SemaphorePermit<'_>, FetchError> {
-        let host = format!("{share:?} {}", url.host_str().unwrap_or_default());
+    async fn admit(
+        &self,
+        url: &Url,
+        share: Share<'_>,
+        now: i64,
+    ) -> Result<SemaphorePermit<'_>, FetchError> {
+        if let (Share::Strangers(address), Some(callers)) = (share, &self.callers) {
+            let who = (network::group(address), url.host_str());
+            let why = "this host was asked too often from your network within a minute";
+            callers
+                .spend(&who, now)
+                .map_err(|_| Cause::Away.because(why))?;
+        }
+        let host = format!("{} {}", share.name(), url.host_str().unwrap_or_default());
         let asked = self.hosts.get_with(host, async { Arc::default() }).await;
         if asked.fetch_add(1, Ordering::Relaxed) >= share.per_window() {
             return Err(Cause::Away.because("this host was asked too often within a minute"));

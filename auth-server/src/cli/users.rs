@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
+use auth_server::flow::operator::Grants;
 use auth_server::store::User;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -77,19 +78,24 @@ pub(super) struct List {
     page: Page,
 }
 
-/// Set a new password
+/// Set a new password, end every session and revoke every grant
 ///
-/// It is asked for twice at a terminal; else it is the first line of standard input, or of a file.
+/// The password is asked for twice at a terminal; else it is the first line of standard input, or of a file. Apps that were
+/// connected need the user's sign-in again; access tokens that they hold end by themselves.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   auth-server users password alice
+  auth-server users password alice --keep-grants
   auth-server users password bob --password-file bob.txt")]
 pub(super) struct Password {
     /// The user's name
     name: String,
     #[command(flatten)]
-    password: PasswordSource,
+    new: PasswordSource,
+    /// Let connected apps go on; only sessions end
+    #[arg(long)]
+    keep_grants: bool,
 }
 
 /// Delete a user with all sessions, consents and grants
@@ -187,9 +193,14 @@ impl Password {
         source
             .work(async |operator| {
                 let user = operator.user(&self.name).await?;
-                let password = self.password.read()?;
-                operator.set_password(&user, password).await?;
-                output::line(&format!("{} has a new password", user.username))
+                let password = self.new.read()?;
+                let (grants, what) = if self.keep_grants {
+                    (Grants::Kept, "every session has ended, apps stay connected")
+                } else {
+                    (Grants::Revoked, "every session and grant has ended")
+                };
+                operator.set_password(&user, password, grants).await?;
+                output::line(&format!("{} has a new password; {what}", user.username))
             })
             .await
     }

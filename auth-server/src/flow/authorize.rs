@@ -75,7 +75,7 @@ impl Running {
 
 /// Starts an authorization. Errors before the redirect is known are pages; the others travel to the client.
 pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Result<Next> {
-    let client = client(server, params).await?;
+    let client = client(server, browser, params).await?;
     let request = match authorize::accept(params, &client, &server.resources()) {
         Ok(request) => request,
         Err(AuthorizeError::Page(refusal)) => return Err(refusal.into()),
@@ -146,7 +146,7 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
         .into());
     }
     let params = Params::from_form(row.params.as_bytes())?;
-    let client = client(server, &params).await?;
+    let client = client(server, browser, &params).await?;
     // What was accepted once may be refused now: a client or resource was changed in between.
     let request =
         authorize::accept(&params, &client, &server.resources()).map_err(|error| match error {
@@ -172,8 +172,8 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
     })
 }
 
-async fn client(server: &Server, params: &Params) -> Result<Arc<Client>> {
-    clients::find(server, params.need("client_id")?).await
+async fn client(server: &Server, browser: &Browser, params: &Params) -> Result<Arc<Client>> {
+    clients::find(server, params.need("client_id")?, &browser.address).await
 }
 
 async fn step(

@@ -49,7 +49,7 @@ async fn find(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
     let (id, proof) = read(presented)?;
     let (limits, address, now) = (&server.limits, &presented.address, server.now());
     limits.may_try(&id, address, now)?;
-    match prove(server, &id, proof).await {
+    match prove(server, &id, proof, address).await {
         Ok(client) => {
             if !client.is_public() {
                 limits.was_right(&id, address, now);
@@ -66,8 +66,8 @@ async fn find(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
     }
 }
 
-async fn prove(server: &Server, id: &str, proof: Proof) -> Result<Arc<Client>> {
-    let client = clients::find(server, id).await?;
+async fn prove(server: &Server, id: &str, proof: Proof, address: &str) -> Result<Arc<Client>> {
+    let client = clients::find(server, id, address).await?;
     match (&client.auth, proof) {
         (Auth::None, Proof::None) => {}
         (Auth::None, _) => {
@@ -78,7 +78,7 @@ async fn prove(server: &Server, id: &str, proof: Proof) -> Result<Arc<Client>> {
             return Err(invalid_client("the client secret is wrong").guess().into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
-            verify(server, &client, source, &assertion).await?;
+            verify(server, &client, source, &assertion, address).await?;
         }
         (Auth::Secret(_), _) => {
             return Err(invalid_client(
@@ -170,9 +170,17 @@ async fn verify(
     client: &Client,
     source: &KeySource,
     assertion: &str,
+    address: &str,
 ) -> Result<()> {
     let id = client.id.as_str();
-    let keys = client_keys::keys(server, client, source, jwt::kid_of(assertion).as_deref()).await?;
+    let keys = client_keys::keys(
+        server,
+        client,
+        source,
+        jwt::kid_of(assertion).as_deref(),
+        address,
+    )
+    .await?;
     let (header, claims) = keys
         .verify(assertion)
         .map_err(|why| invalid_client(format!("client_assertion: {why}")).guess())?;

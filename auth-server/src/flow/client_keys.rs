@@ -40,16 +40,17 @@ impl Default for Cache {
     }
 }
 
-/// The keys of a client; fetched again, at most once a minute, when `kid` is not among them.
+/// The keys of a client; fetched again, at most once a minute, when `kid` is not among them. `address` is the caller's.
 pub async fn keys(
     server: &Server,
     client: &Client,
     source: &KeySource,
     kid: Option<&str>,
+    address: &str,
 ) -> Result<Arc<PublicKeys>> {
     match source {
         KeySource::Inline(jwks) => inline(server, jwks).await,
-        KeySource::Uri(url) => fetched(server, client, url, kid).await,
+        KeySource::Uri(url) => fetched(server, client, url, kid, address).await,
     }
 }
 
@@ -75,6 +76,7 @@ async fn fetched(
     client: &Client,
     url: &Url,
     kid: Option<&str>,
+    address: &str,
 ) -> Result<Arc<PublicKeys>> {
     let now = server.now();
     let kept = server.client_keys.0.get(url.as_str()).await;
@@ -92,7 +94,7 @@ async fn fetched(
     let share = if known {
         Share::Known
     } else {
-        Share::Strangers
+        Share::Strangers(address)
     };
     let kept = match (fetch(server, url, share, now).await, kept) {
         (Ok(kept), _) => kept,
@@ -113,7 +115,7 @@ async fn fetched(
 async fn fetch(
     server: &Server,
     url: &Url,
-    share: Share,
+    share: Share<'_>,
     now: i64,
 ) -> std::result::Result<Kept, String> {
     let fetched = server

@@ -41,8 +41,8 @@ impl Default for Known {
     }
 }
 
-/// The client, or a refusal that says why it is unknown.
-pub async fn find(server: &Server, id: &str) -> Result<Arc<Client>> {
+/// The client, or a refusal that says why it is unknown; `address` is the caller's.
+pub async fn find(server: &Server, id: &str, address: &str) -> Result<Arc<Client>> {
     if id.len() > LONGEST {
         return Err(unknown().into());
     }
@@ -52,7 +52,7 @@ pub async fn find(server: &Server, id: &str) -> Result<Arc<Client>> {
     // Before the read: a change in between must not leave an old copy behind.
     let (changes, read_at) = (server.store.changes(), server.now());
     let client = Arc::new(if is_url(id) {
-        document::find(server, id).await?
+        document::find(server, id, address).await?
     } else {
         let stored = server.store.client(id).await?.ok_or_else(unknown)?;
         stored.client()?

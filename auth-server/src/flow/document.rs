@@ -41,8 +41,8 @@ const CATALOGUE: [&str; 9] = [
     include_str!("../../catalogue/zed.json"),
 ];
 
-/// The client behind a URL.
-pub async fn find(server: &Server, id: &str) -> Result<Client> {
+/// The client behind a URL, for a caller at this address.
+pub async fn find(server: &Server, id: &str, address: &str) -> Result<Client> {
     let id = ClientIdUrl::parse(id)?;
     let registration = &server.config.registration;
     if !registration.documents {
@@ -66,7 +66,7 @@ pub async fn find(server: &Server, id: &str) -> Result<Client> {
     }
     let share = match &kept {
         Some(_) => Share::Known,
-        None => Share::Strangers,
+        None => Share::Strangers(address),
     };
     match server.outbound.get_json(id.url(), share, now).await {
         Ok(fetched) => {

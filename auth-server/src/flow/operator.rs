@@ -30,12 +30,21 @@ pub struct Operator<'a> {
     pub effects: &'a Effects,
 }
 
+/// What a new password does to what the user granted with the old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grants {
+    /// Refresh tokens go on.
+    Kept,
+    /// Apps need the user's sign-in again; consents stay.
+    Revoked,
+}
+
 /// One change of the operator.
 #[derive(Clone)]
 enum Change {
     AddUser(User),
-    /// The new hash.
-    SetPassword(User, String),
+    /// The new hash, and what becomes of the grants.
+    SetPassword(User, String, Grants),
     DisableUser(User),
     EnableUser(User),
     DeleteUser(User),
@@ -59,7 +68,10 @@ impl Operator<'_> {
                 Box::pin(async move {
                     let made = match &change {
                         Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
-                        Change::SetPassword(user, hash) => {
+                        Change::SetPassword(user, hash, grants) => {
+                            if *grants == Grants::Revoked {
+                                tx.revoke_grants_of(&user.id, now).await?;
+                            }
                             tx.set_password(&user.username, hash).await?
                         }
                         Change::DisableUser(user) => tx.disable_user(&user.username, now).await?,
@@ -91,7 +103,7 @@ impl Change {
         let event = Event::done(Kind::Operator, self.to_string());
         match self {
             Change::AddUser(user)
-            | Change::SetPassword(user, _)
+            | Change::SetPassword(user, _, _)
             | Change::DisableUser(user)
             | Change::EnableUser(user)
             | Change::DeleteUser(user) => event.by(&user.id),
@@ -106,7 +118,12 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Change::AddUser(user) => write!(f, "user {} added", user.username),
-            Change::SetPassword(user, _) => write!(f, "password of user {} set", user.username),
+            Change::SetPassword(user, _, Grants::Kept) => {
+                write!(f, "password of user {} set, grants kept", user.username)
+            }
+            Change::SetPassword(user, _, Grants::Revoked) => {
+                write!(f, "password of user {} set, grants revoked", user.username)
+            }
             Change::DisableUser(user) => write!(f, "user {} disabled", user.username),
             Change::EnableUser(user) => write!(f, "user {} enabled", user.username),
             Change::DeleteUser(user) => write!(f, "user {} deleted", user.username),

@@ -17,6 +17,8 @@ pub struct Browser {
     pub is_new: bool,
     /// The living session with its user.
     pub signed_in: Option<(Session, User)>,
+    /// The mark of a device on which somebody signed in before, unverified.
+    pub device: Option<String>,
     /// The caller's address.
     pub address: String,
 }
@@ -56,6 +58,7 @@ pub async fn load(
     server: &Server,
     browser: Option<&str>,
     session: Option<&str>,
+    device: Option<String>,
     address: String,
 ) -> Result<Browser> {
     let signed_in = match session {
@@ -67,6 +70,7 @@ pub async fn load(
         is_new: known.is_none(),
         secret: known.unwrap_or_else(|| Secret::mint(Kind::Browser, server.effects.fresh())),
         signed_in,
+        device,
         address,
     })
 }

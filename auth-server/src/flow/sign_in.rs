@@ -1,11 +1,13 @@
 //! Signing in with a password. One message and one duration for a wrong password, an unknown user and a disabled one;
-//! attempts are limited per account and per address.
+//! attempts are limited per account and per address. A browser in which this user signed in before has a budget of its own,
+//! so nobody elsewhere can lock the user out.
 
 use super::session::Browser;
 use super::{Result, Server};
 use crate::config::normal_username;
 use crate::credential::password;
 use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::known_device::KnownDevice;
 use crate::protocol::network;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::secret::{Kind, Secret, fingerprint};
@@ -17,6 +19,8 @@ pub enum Attempt {
     SignedIn {
         /// For the cookie.
         cookie: Secret,
+        /// The mark of the device, for its cookie.
+        device: String,
         /// The new session with its user.
         signed_in: Box<(Session, User)>,
     },
@@ -36,13 +40,17 @@ pub async fn with_password(
     else {
         return Ok(Attempt::Wrong);
     };
-    let limits = Limits::of(&username, &browser.address);
-    limits.count(server).await?;
     let user = server
         .store
         .user_by_name(&username)
         .await?
         .filter(|user| user.disabled_at.is_none());
+    let device = known_device(server, browser, user.as_ref());
+    let limits = match (&device, &user) {
+        (Some(device), Some(user)) => Limits::of_device(&device.counter(&user.id)),
+        _ => Limits::of(&username, &browser.address),
+    };
+    limits.count(server).await?;
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     if !server.passwords.verify(clear.to_owned(), hash).await? {
         let event =
@@ -63,13 +71,24 @@ pub async fn with_password(
     let Some(user) = user else {
         return Ok(Attempt::Wrong);
     };
-    start_session(server, browser, user, limits, request).await
+    let device = device.unwrap_or_else(|| KnownDevice::new(server.effects.fresh()));
+    let hash = user.password_hash.as_deref().unwrap_or_default();
+    let mark = device.mark(&server.derivation, &user.id, hash, server.now());
+    start_session(server, browser, user, mark, limits, request).await
+}
+
+/// The device, when this user signed in on it with the present password.
+fn known_device(server: &Server, browser: &Browser, user: Option<&User>) -> Option<KnownDevice> {
+    let (mark, user) = (browser.device.as_deref()?, user?);
+    let hash = user.password_hash.as_deref()?;
+    KnownDevice::read(mark, &server.derivation, &user.id, hash, server.now())
 }
 
 async fn start_session(
     server: &Server,
     browser: &Browser,
     user: User,
+    device: String,
     limits: Limits,
     request: Option<&str>,
 ) -> Result<Attempt> {
@@ -108,7 +127,9 @@ async fn start_session(
                         tx.sign_in_request(request, &new.digest).await?;
                     }
                     tx.clear_attempts(&limits.account).await?;
-                    tx.forgive_attempt(&limits.address).await?;
+                    if let Some(address) = &limits.address {
+                        tx.forgive_attempt(address).await?;
+                    }
                     tx.record(id, event, now).await
                 })
             },
@@ -116,22 +137,32 @@ async fn start_session(
         .await?;
     Ok(Attempt::SignedIn {
         cookie,
+        device,
         signed_in: Box::new((session, user)),
     })
 }
 
-/// The two counters of an attempt.
+/// The counters of an attempt.
 #[derive(Clone)]
 struct Limits {
+    /// Of the account, or of the account on a known device.
     account: String,
-    address: String,
+    /// `None` on a known device: whoever shares the address must not lock it out either.
+    address: Option<String>,
 }
 
 impl Limits {
     fn of(username: &str, address: &str) -> Limits {
         Limits {
             account: fingerprint(&format!("account {username}")),
-            address: fingerprint(&format!("network {}", network::group(address))),
+            address: Some(fingerprint(&format!("network {}", network::group(address)))),
+        }
+    }
+
+    fn of_device(counter: &str) -> Limits {
+        Limits {
+            account: fingerprint(counter),
+            address: None,
         }
     }
 
@@ -143,7 +174,10 @@ impl Limits {
             .store
             .write(keys, move |tx, keys| {
                 Box::pin(async move {
-                    let address = tx.count_attempt(&keys.address, limits.window, now).await?;
+                    let address = match &keys.address {
+                        Some(address) => tx.count_attempt(address, limits.window, now).await?,
+                        None => (0, now),
+                    };
                     // Past its own limit, an address does not use up those of accounts.
                     if address.0 > limits.attempts_per_address {
                         return Ok(((0, now), address));

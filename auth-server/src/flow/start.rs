@@ -73,7 +73,10 @@ pub async fn open_store(config: &Config, access: Access) -> anyhow::Result<Store
 /// they were sealed with: a new one could not open them.
 fn master_key(path: &Path, store_has_keys: bool, effects: &Effects) -> anyhow::Result<[u8; 32]> {
     match read_master_key(path)? {
-        Some(key) => Ok(key),
+        Some(key) => {
+            warn_of_readers(path);
+            Ok(key)
+        }
         None if store_has_keys => anyhow::bail!(
             "keys.master_key_file: {}: the file is missing, and the store holds keys that were sealed with it; bring it back from a backup",
             path.display()
@@ -102,6 +105,20 @@ pub(super) fn read_master_key(path: &Path) -> anyhow::Result<Option<[u8; 32]>> {
             "{}: must hold 32 bytes in base64url (43 characters)",
             name()
         ),
+    }
+}
+
+/// Whoever reads the file can sign tokens: worth a word, although some ways to hand a file over leave no choice.
+fn warn_of_readers(path: &Path) {
+    #[cfg(unix)]
+    if let Ok(about) = std::fs::metadata(path) {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777;
+        if mode & 0o077 != 0 {
+            tracing::warn!(
+                file = %path.display(), mode = format!("{mode:o}"),
+                "keys.master_key_file: others on this machine can use the file; give it mode 600"
+            );
+        }
     }
 }
 

@@ -1,10 +1,11 @@
-//! The two cookies of a browser. Over https they carry the `__Host-` prefix, which binds them to this host; over http,
+//! The cookies of a browser. Over https they carry the `__Host-` prefix, which binds them to this host; over http,
 //! which only loopback issuers use, browsers refuse that prefix.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
 use crate::flow::Server;
 use crate::flow::session::Browser;
+use crate::protocol::known_device;
 use crate::protocol::secret::Secret;
 
 /// Cookie names of this server.
@@ -14,6 +15,8 @@ pub(crate) struct Names {
     pub(crate) browser: &'static str,
     /// Signed-in browsers.
     pub(crate) session: &'static str,
+    /// Browsers in which somebody signed in before; it stays when the session ends.
+    pub(crate) device: &'static str,
     secure: bool,
 }
 
@@ -23,12 +26,14 @@ impl Names {
             Names {
                 browser: "browser",
                 session: "session",
+                device: "device",
                 secure: false,
             }
         } else {
             Names {
                 browser: "__Host-browser",
                 session: "__Host-session",
+                device: "__Host-device",
                 secure: true,
             }
         }
@@ -72,6 +77,13 @@ pub(crate) fn start_session(server: &Server, cookie: &Secret, headers: &mut Head
         Some(server.config.sessions.lifetime),
         names.secure,
     );
+}
+
+/// Marks the browser as a device of the user who signed in.
+pub(crate) fn remember_device(server: &Server, mark: &str, headers: &mut HeaderMap) {
+    let names = Names::of(server);
+    let max_age = Some(known_device::LIFETIME);
+    append(headers, names.device, mark, max_age, names.secure);
 }
 
 /// Removes the session cookie.

@@ -233,6 +233,7 @@ impl FromRequestParts<Server> for Visitor {
                 server,
                 read(cookies.browser).as_deref(),
                 read(cookies.session).as_deref(),
+                read(cookies.device),
                 address,
             )
             .await?,

@@ -28,6 +28,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Most characters of an id that a proxy gave.
 const LONGEST_ID: usize = 128;
 
+/// HTML, "Cross-origin opener policies"
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
 /// Browsers' JavaScript may call these endpoints from anywhere: they take no cookies (rule A-11).
 pub(crate) fn cors() -> CorsLayer {
     CorsLayer::new()
@@ -121,12 +124,16 @@ fn request_id(request: &Request, server: &Server) -> Option<String> {
     (!id.is_empty() && id.len() <= LONGEST_ID && id.chars().all(plain)).then(|| id.to_owned())
 }
 
+/// Pages on which a client's own page may wait: it opened them in a popup, and would lose sight of them.
+const OPENED_BY_CLIENTS: [&str; 3] = ["/authorize", "/sign-in", "/consent"];
+
 /// Turns a refusal into the error page, for the routes that people see.
 pub(crate) async fn pages(State(server): State<Server>, request: Request, next: Next) -> Response {
     let id = request
         .extensions()
         .get::<RequestId>()
         .map(|id| id.0.clone());
+    let is_ours_alone = !OPENED_BY_CLIENTS.contains(&request.uri().path());
     let response = next.run(request).await;
     let mut response = match response.extensions().get::<Refused>() {
         Some(Refused(refusal)) => {
@@ -141,6 +148,9 @@ pub(crate) async fn pages(State(server): State<Server>, request: Request, next: 
     };
     let headers = response.headers_mut();
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    if is_ours_alone {
+        headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    }
     response
 }
 

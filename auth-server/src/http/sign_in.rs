@@ -66,7 +66,11 @@ pub(crate) async fn submit(
             )
             .await
         }
-        Ok(Attempt::SignedIn { cookie, signed_in }) => {
+        Ok(Attempt::SignedIn {
+            cookie,
+            device,
+            signed_in,
+        }) => {
             let browser = Browser {
                 signed_in: Some(*signed_in),
                 ..browser
@@ -75,6 +79,7 @@ pub(crate) async fn submit(
             let next = proceed(&server, &browser, running.as_ref()).await;
             let mut response = next.unwrap_or_else(IntoResponse::into_response);
             cookies::start_session(&server, &cookie, response.headers_mut());
+            cookies::remember_device(&server, &device, response.headers_mut());
             Ok(response)
         }
         Err(flow::Error::Refused(refusal)) if refusal.code == Code::TooManyRequests => {

@@ -23,6 +23,7 @@ pub mod event;
 pub mod grant;
 pub mod issuer;
 pub mod jwt;
+pub mod known_device;
 pub mod metadata;
 pub mod network;
 pub mod oxide;

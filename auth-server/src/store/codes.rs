@@ -85,6 +85,17 @@ impl Tx {
             .execute(c).await.map(|_| ()))
     }
 
+    /// Revokes everything that a user granted, and what codes that are still out would grant.
+    pub async fn revoke_grants_of(&mut self, user_id: &str, now: i64) -> Result<(), sqlx::Error> {
+        // Codes first: a redemption under way is waited for, and its grant is revoked with the others.
+        const CODES: &str =
+            "DELETE FROM codes WHERE consent_id IN (SELECT id FROM consents WHERE user_id = $1)";
+        const GRANTS: &str =
+            "UPDATE grants SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+        write!(self, c => sqlx::query(CODES).bind(user_id).execute(c).await.map(|_| ()))?;
+        write!(self, c => sqlx::query(GRANTS).bind(user_id).bind(now).execute(c).await.map(|_| ()))
+    }
+
     /// Revokes a grant with everything that came from it; false when it was revoked before or never kept.
     pub async fn revoke_grant(&mut self, id: &str, now: i64) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";

@@ -1,10 +1,11 @@
 //! What a hostile client, site or user tries; each test is one attack that must lead nowhere.
 
+use auth_server::flow::operator::{Grants, Operator};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::world::{CALLBACK, CHALLENGE, DOCS, TestApp, VERIFIER, encode};
+use crate::world::{CALLBACK, CHALLENGE, DOCS, PASSWORD, TestApp, VERIFIER, encode};
 
 const GOOD: &str = "https://assistant.example/cb";
 const EVIL: &str = "https://evil.example/cb";
@@ -362,6 +363,44 @@ async fn a_new_password_ends_the_sessions() {
             .unwrap();
         browser.go("/").await;
         assert!(!browser.page.contains("Alice"));
+    }
+}
+
+#[tokio::test]
+async fn a_new_password_ends_what_was_granted_unless_the_operator_keeps_it() {
+    for app in TestApp::everywhere().await {
+        let operator = Operator {
+            config: &app.server.config,
+            store: &app.server.store,
+            effects: &app.server.effects,
+        };
+        let alice = app.server.store.user_by_name("alice").await.unwrap();
+        let alice = alice.unwrap();
+        let spa = app.client("spa");
+        let refreshed = async |tokens: &Value| {
+            let token = tokens["refresh_token"].as_str().unwrap();
+            spa.refresh(token).await.status
+        };
+        let tokens = spa.tokens("scope=offline_access").await;
+        let code = spa.code("scope=offline_access").await;
+
+        let set = operator.set_password(&alice, PASSWORD.into(), Grants::Kept);
+        set.await.unwrap();
+        assert_eq!(refreshed(&tokens).await, StatusCode::OK);
+
+        let tokens = spa.tokens("scope=offline_access").await;
+        let set = operator.set_password(&alice, PASSWORD.into(), Grants::Revoked);
+        set.await.unwrap();
+        assert_eq!(refreshed(&tokens).await, StatusCode::BAD_REQUEST);
+        let answer = spa.redeem(&code).await;
+        assert_eq!(
+            answer.error(),
+            (400, "invalid_grant".into()),
+            "a code from before"
+        );
+        // What she allowed stays allowed: the apps need her sign-in, not her consent.
+        let consents = app.server.store.consents(&alice.id, 10).await.unwrap();
+        assert_eq!(consents.len(), 1);
     }
 }
 

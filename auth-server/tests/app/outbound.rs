@@ -12,7 +12,11 @@ const LARGEST: usize = 16 * 1024;
 
 async fn fetch(outbound: &Outbound, url: &str) -> Result<Fetched, String> {
     outbound
-        .get_json(&Url::parse(url).unwrap(), Share::Strangers, START)
+        .get_json(
+            &Url::parse(url).unwrap(),
+            Share::Strangers("192.0.2.1"),
+            START,
+        )
         .await
         .map_err(|error| error.why)
 }
@@ -174,14 +178,24 @@ async fn strangers_do_not_use_up_what_is_known_of_a_host() {
     let hosts = Hosts::start(&["client.example"]).await;
     hosts.put(URL, json("", "{}"));
     let outbound = Outbound::new(&hosts.settings()).unwrap();
-    for n in 0..60 {
-        fetch(&outbound, &format!("https://client.example/x{n}"))
-            .await
-            .unwrap_err();
-    }
-    let refused = fetch(&outbound, URL).await.unwrap_err();
-    assert_eq!(refused, "this host was asked too often within a minute");
     let url = Url::parse(URL).unwrap();
+    let ask = async |url: &Url, address: &str| {
+        let fetched = outbound.get_json(url, Share::Strangers(address), START);
+        fetched.await.map(|_| ()).map_err(|error| error.why)
+    };
+    for n in 0..60 {
+        let missing = Url::parse(&format!("https://client.example/x{n}")).unwrap();
+        let caller = format!("2001:db8:0:{}::{n}", n / 15);
+        ask(&missing, &caller).await.unwrap_err();
+        if n == 14 {
+            let more = ask(&url, "2001:db8::ffff").await.unwrap_err();
+            let why = "this host was asked too often from your network within a minute";
+            assert_eq!(more, why);
+            assert_eq!(ask(&url, "2001:db8:0:f::1").await, Ok(()), "somebody else");
+        }
+    }
+    let refused = ask(&url, "192.0.2.1").await.unwrap_err();
+    assert_eq!(refused, "this host was asked too often within a minute");
     assert!(outbound.get_json(&url, Share::Known, START).await.is_ok());
 }
 

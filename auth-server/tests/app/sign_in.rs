@@ -86,6 +86,101 @@ async fn attempts_are_limited_per_address_whatever_the_account() {
 }
 
 #[tokio::test]
+async fn strangers_cannot_lock_the_owner_out_on_a_device_that_is_known() {
+    let limits = "[sign_in]\nattempts_per_account = 3\nattempts_per_address = 4\n";
+    for app in TestApp::everywhere_with(limits).await {
+        let guess = [("username", "alice"), ("password", "wrong")];
+        let mut owner = app.browser();
+        owner.go("/sign-in").await;
+        owner.sign_in("alice").await;
+        let mark = owner.cookie("__Host-device").unwrap().to_owned();
+        owner.go("/logout").await;
+        owner.submit("/logout", &[("decision", "confirm")]).await;
+        assert_eq!(owner.cookie("__Host-device"), Some(mark.as_str()));
+
+        // Until both the account and the address, which everybody in these tests shares, are used up.
+        let mut stranger = app.browser();
+        stranger.go("/sign-in").await;
+        for _ in 0..5 {
+            stranger.submit("/sign-in", &guess).await;
+        }
+        let answer = stranger.sign_in("alice").await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        owner.go("/sign-in").await;
+        owner.sign_in("alice").await;
+        assert!(owner.shows("account"), "{}", owner.page);
+
+        // The budget of the device is no larger, and wrong guesses on it are no one else's.
+        let mut thief = app.browser();
+        thief.go("/sign-in").await;
+        thief.set_cookie("__Host-device", &mark);
+        for _ in 0..3 {
+            let answer = thief.submit("/sign-in", &guess).await;
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+        let answer = thief.sign_in("alice").await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+        // It is nothing for another account.
+        let answer = thief.sign_in("bob").await;
+        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_known_until_the_password_changes_and_a_made_up_mark_is_none() {
+    let limits = "[sign_in]\nattempts_per_account = 1\n";
+    for app in TestApp::everywhere_with(limits).await {
+        let mut owner = app.browser();
+        owner.go("/sign-in").await;
+        owner.sign_in("alice").await;
+        let mark = owner.cookie("__Host-device").unwrap().to_owned();
+        let hash = auth_server::credential::password::hash_with(PASSWORD, [9; 16], 8, 1).unwrap();
+        app.server
+            .store
+            .write(hash, |tx, hash| Box::pin(tx.set_password("alice", hash)))
+            .await
+            .unwrap();
+        let mut stranger = app.browser();
+        stranger.go("/sign-in").await;
+        stranger
+            .submit("/sign-in", &[("username", "alice"), ("password", "wrong")])
+            .await;
+        for mark in [mark.as_str(), "dv_a.1795219200.b", "x"] {
+            let mut browser = app.browser();
+            browser.go("/sign-in").await;
+            browser.set_cookie("__Host-device", mark);
+            let answer = browser.sign_in("alice").await;
+            assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{mark}");
+        }
+        app.wait(901);
+        owner.go("/sign-in").await;
+        owner.sign_in("alice").await;
+        assert!(owner.shows("account"));
+        assert_ne!(owner.cookie("__Host-device"), Some(mark.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn no_window_of_another_site_holds_our_own_pages_but_clients_may_wait_for_theirs() {
+    let app = TestApp::start().await;
+    for (path, policy) in [
+        ("/", "same-origin"),
+        ("/logout", "same-origin"),
+        ("/nothing", "same-origin"),
+        ("/sign-in", ""),
+        ("/authorize?client_id=nobody", ""),
+    ] {
+        let answer = app.get(path).await;
+        assert_eq!(
+            answer.header("cross-origin-opener-policy"),
+            policy,
+            "{path}"
+        );
+        assert_eq!(answer.header("x-frame-options"), "DENY", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn parallel_guesses_cannot_slip_through_the_limit() {
     for app in TestApp::everywhere_with("[sign_in]\nattempts_per_account = 3\n").await {
         let mut browser = app.browser();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Change, Operator, refuse};
+use super::{Change, Grants, Operator, refuse};
 use crate::config::normal_username;
 use crate::credential::password;
 use crate::flow::{Error, Result};
@@ -59,10 +59,11 @@ impl Operator<'_> {
         }
     }
 
-    /// Sets a new password. Sessions and grants go on.
-    pub async fn set_password(&self, user: &User, password: String) -> Result<()> {
+    /// Sets a new password and ends every session.
+    pub async fn set_password(&self, user: &User, password: String, grants: Grants) -> Result<()> {
         let hash = self.hash(password).await?;
-        self.make(Change::SetPassword(user.clone(), hash)).await?;
+        self.make(Change::SetPassword(user.clone(), hash, grants))
+            .await?;
         Ok(())
     }
 

@@ -121,6 +121,24 @@ fn a_second_server_says_what_is_taken() {
     assert_eq!(server.stop("-TERM").0, Some(0));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_master_key_that_others_can_read_gets_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("");
+    let warning = "others on this machine can use the file";
+    let server = Running::start(&folder, "serve");
+    assert!(!server.before.contains(warning), "{}", server.before);
+    server.stop("-TERM");
+    let key = folder.path().join("keys/master.key");
+    for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let server = Running::start(&folder, "serve");
+        assert_eq!(server.before.contains(warning), warned, "{mode:o}");
+        server.stop("-TERM");
+    }
+}
+
 #[test]
 fn a_server_that_cannot_start_names_the_setting() {
     let folder = Folder::new("");

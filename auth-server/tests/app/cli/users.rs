@@ -51,7 +51,13 @@ async fn a_user_is_added_listed_changed_and_deleted() {
         folder
             .run_with("users password bob --password-stdin", "another good one\n")
             .done(),
-        "bob has a new password\n"
+        "bob has a new password; every session and grant has ended\n"
+    );
+    assert_eq!(
+        folder
+            .run_with("users password bob --keep-grants", "yet another one\n")
+            .done(),
+        "bob has a new password; every session has ended, apps stay connected\n"
     );
     assert_eq!(
         folder.run("users disable bob").done(),
@@ -88,7 +94,8 @@ async fn a_user_is_added_listed_changed_and_deleted() {
         [
             "user alice added",
             "user bob added",
-            "password of user bob set",
+            "password of user bob set, grants revoked",
+            "password of user bob set, grants kept",
             "user bob disabled",
             "user bob enabled",
             "user bob deleted"
