@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::protocol::client::Client;
 use crate::protocol::issuer::Issuer;
@@ -41,6 +42,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Block>,
     /// Where the metrics are served; `None` for nowhere.
     pub metrics_listen: Option<SocketAddr>,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// Where the data lives.
     pub store: Location,
     /// File of the master key.
@@ -153,6 +156,15 @@ pub struct Outbound {
     pub loopback: bool,
 }
 
+/// Traces, sent by OTLP over HTTP.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// The collector, without `/v1/traces`; `None` sends nothing unless the environment names one.
+    pub otlp_endpoint: Option<Url>,
+    /// The share of requests that is traced, from 0 to 1.
+    pub sample: f64,
+}
+
 /// A user of the file.
 #[derive(Clone, Debug)]
 pub struct StaticUser {
@@ -244,6 +256,7 @@ impl Config {
             listen: raw.listen,
             trusted_proxies: raw.trusted_proxies.clone(),
             metrics_listen: raw.metrics.listen,
+            telemetry: listed::telemetry(&raw.telemetry)?,
             store: listed::location(&raw.store.url, base)?,
             master_key_file: base.join(&raw.keys.master_key_file),
             key_rotation: raw

@@ -10,6 +10,8 @@
 //!    whose host is away.
 
 mod address;
+#[cfg(feature = "otlp")]
+mod collector;
 mod freshness;
 mod resolve;
 mod share;
@@ -21,13 +23,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use url::{Host, Url};
 
+#[cfg(feature = "otlp")]
+pub use self::collector::Collector;
 use self::resolve::{Resolver, Unreachable};
 pub use self::share::Share;
 use crate::config;
@@ -35,6 +40,7 @@ use crate::metrics::METRICS;
 use crate::protocol::issuer::is_loopback;
 use crate::protocol::network;
 use crate::protocol::rate::Rate;
+use crate::trace;
 
 /// Most bytes of a body.
 const LARGEST: usize = 16 * 1024;
@@ -219,7 +225,8 @@ impl Outbound {
         let answer = async {
             let _slot = self.admit(url, share, now).await?;
             let asked = Instant::now();
-            let answer = self.request(url, wanted).await;
+            let span = trace::outbound(url.host_str().unwrap_or_default());
+            let answer = self.request(url, wanted).instrument(span).await;
             let answer = answer.unwrap_or_else(|error| Err(Cause::Away.because(explain(&error))));
             let outcome = answer
                 .as_ref()
@@ -292,8 +299,11 @@ impl Outbound {
         url: &Url,
         wanted: Wanted,
     ) -> Result<Result<Fetched, FetchError>, reqwest::Error> {
-        let request = self.client.get(url.clone());
-        let mut response = request.header(ACCEPT, wanted.accept()).send().await?;
+        let mut headers =
+            HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(wanted.accept()))]);
+        trace::name_parent(&mut headers);
+        let request = self.client.get(url.clone()).headers(headers);
+        let mut response = request.send().await?;
         let status = response.status();
         let useless = |why: String| Ok(Err(Cause::Useless.because(why)));
         let code = status.as_u16();

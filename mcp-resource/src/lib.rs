@@ -4,10 +4,14 @@ pub mod guard;
 
 #[cfg(feature = "server")]
 mod config;
+#[cfg(all(feature = "server", feature = "otlp"))]
+mod export;
 #[cfg(feature = "server")]
 mod http;
 #[cfg(feature = "server")]
 mod index;
+#[cfg(feature = "server")]
+mod log;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
@@ -16,4 +20,6 @@ mod tool;
 #[cfg(feature = "server")]
 pub use config::{Config, ConfigError, DEFAULT_FILE, FILE_VARIABLE};
 #[cfg(feature = "server")]
-pub use server::{Server, serve, start, start_logging};
+pub use log::{Log, start_logging};
+#[cfg(feature = "server")]
+pub use server::{Server, serve, start};

@@ -112,7 +112,7 @@ async fn main() -> ExitCode {
 
 async fn serve(source: &Source) -> anyhow::Result<()> {
     let config = source.load()?;
-    mcp_resource::start_logging(&config)?;
+    let log = mcp_resource::start_logging(&config)?;
     let listener = TcpListener::bind(config.listen()).await;
     let listener =
         listener.with_context(|| format!("listen: {} cannot be used", config.listen()))?;
@@ -122,7 +122,9 @@ async fn serve(source: &Source) -> anyhow::Result<()> {
     let stop = Stop::listen()?;
     tokio::spawn(stop.then_cancel(shutdown.clone()));
     tracing::info!(%public_url, %issuer, documents = server.document_count(), ready = server.is_ready(), "listening");
-    server.run(listener, shutdown).await
+    let ended = server.run(listener, shutdown).await;
+    log.finish().await;
+    ended
 }
 
 /// Ctrl-C, or SIGTERM from whoever supervises us. Heard from the moment this exists.

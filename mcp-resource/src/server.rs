@@ -1,13 +1,10 @@
 //! From a configuration to a running server, and to its end.
 
-use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
 use crate::http;
@@ -95,33 +92,5 @@ impl Server {
                 Ok(())
             }
         }
-    }
-}
-
-/// Sends the log to standard error, as the configuration says.
-///
-/// # Errors
-/// When `log.level` cannot be read as a filter.
-pub fn start_logging(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(filter(&config.log.level));
-    let filter = filter
-        .with_context(|| format!("log.level: {:?} is not a level or filter", config.log.level))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let started = if config.log.json {
-        builder.json().try_init()
-    } else {
-        builder.try_init()
-    };
-    started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
-}
-
-/// A plain level is ours; the libraries below tell every step at `info`, which is worth a `debug` to us.
-fn filter(level: &str) -> String {
-    match level {
-        "info" | "warn" => format!("{level},rmcp=error,tantivy=warn"),
-        other => other.to_owned(),
     }
 }

@@ -11,3 +11,4 @@ mod pages;
 mod races;
 pub(crate) mod registrations;
 mod tokens;
+mod traces;

@@ -4,38 +4,107 @@
 use std::fmt;
 use std::io::IsTerminal as _;
 
+use auth_server::config::Telemetry;
+#[cfg(feature = "otlp")]
+use auth_server::trace::Export;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{Directive, EnvFilter, LevelFilter, ParseError};
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::serve::Format;
 use super::{Failure, Result};
 
-/// Starts the log of this process.
-pub(super) fn start(format: Format) -> Result {
+/// Starts the log of this process, and its traces when a collector is named.
+pub(super) fn start(format: Format, telemetry: &Telemetry) -> Result<Traces> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => {
             filter(&text).map_err(|why| Failure::Mendable(format!("RUST_LOG: {why}")))?
         }
         _ => EnvFilter::new("info"),
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = match format {
-        Format::Json => log
-            .fmt_fields(JsonFields::new())
-            .event_format(Json)
-            .try_init(),
-        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    // Spans of traces are not for people.
+    let filter = filter.add_directive(no_spans()?);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match format {
+        Format::Json => log.fmt_fields(JsonFields::new()).event_format(Json).boxed(),
+        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    started.map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))
+    let traces = Traces::start(telemetry)?;
+    tracing_subscriber::registry()
+        .with(log.with_filter(filter))
+        .with(traces.layer())
+        .try_init()
+        .map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))?;
+    Ok(traces)
+}
+
+fn no_spans() -> Result<Directive> {
+    let parsed = "otel=off".parse();
+    parsed.map_err(|error: ParseError| Failure::Internal(error.into()))
+}
+
+/// Traces on their way, when there are any.
+#[cfg(feature = "otlp")]
+pub(super) struct Traces(Option<Export>);
+
+#[cfg(feature = "otlp")]
+impl Traces {
+    fn start(telemetry: &Telemetry) -> Result<Traces> {
+        let setting = telemetry.otlp_endpoint.as_ref();
+        let export = Export::start(setting, telemetry.sample, |name| std::env::var(name).ok());
+        Ok(Traces(export.map_err(Failure::Mendable)?))
+    }
+
+    fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        self.0.as_ref().map(Export::layer)
+    }
+
+    /// Sends the last ones.
+    pub(super) async fn finish(self) -> Result {
+        let Some(export) = self.0 else {
+            return Ok(());
+        };
+        // The exporter's thread needs this runtime meanwhile.
+        let finished = tokio::task::spawn_blocking(|| export.finish()).await;
+        finished.map_err(|error| Failure::Internal(error.into()))
+    }
+}
+
+/// This program was built without traces.
+#[cfg(not(feature = "otlp"))]
+pub(super) struct Traces;
+
+#[cfg(not(feature = "otlp"))]
+impl Traces {
+    #[expect(clippy::unnecessary_wraps, reason = "with traces it can fail")]
+    fn start(_: &Telemetry) -> Result<Traces> {
+        Ok(Traces)
+    }
+
+    #[expect(clippy::unused_self, reason = "as with traces")]
+    fn layer(&self) -> Option<tracing_subscriber::layer::Identity> {
+        None
+    }
+
+    #[expect(
+        clippy::unused_async,
+        clippy::unnecessary_wraps,
+        reason = "as with traces"
+    )]
+    pub(super) async fn finish(self) -> Result {
+        Ok(())
+    }
 }
 
 /// Reads a filter. A word alone must be a level: the library would take any other for the name of a module, and the log

@@ -46,7 +46,7 @@ pub(super) enum Format {
 impl Serve {
     pub(super) async fn run(&self, source: &Source) -> Result {
         let mut config = source.config()?;
-        log::start(self.log)?;
+        let traces = log::start(self.log, &config.telemetry)?;
         open_files(&mut config.limits.connections);
         let (issuer, listen) = (config.issuer.as_str().to_owned(), config.listen);
         let listener = bind("listen", listen).await?;
@@ -66,9 +66,9 @@ impl Serve {
             tokio::spawn(serving);
         }
         tracing::info!(%issuer, %address, "ready");
-        auth_server::serve(server, listener, stop)
-            .await
-            .map_err(Failure::Internal)
+        let ended = auth_server::serve(server, listener, stop).await;
+        traces.finish().await?;
+        ended.map_err(Failure::Internal)
     }
 }
 

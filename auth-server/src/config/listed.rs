@@ -10,10 +10,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize as _;
 use serde::de::value::Error as Plain;
 use serde_json::{Map, Value};
+use url::Url;
 
-use super::raw::{RawClient, RawResource, RawUser};
+use super::raw::{RawClient, RawResource, RawTelemetry, RawUser};
 use super::read::nearest;
-use super::{ConfigError, Password, StaticUser, normal_username};
+use super::{ConfigError, Password, StaticUser, Telemetry, normal_username};
 use crate::credential::password::check_hash;
 use crate::protocol::client::{Client, Metadata, Origin};
 use crate::protocol::resource::Resource;
@@ -53,6 +54,33 @@ pub(super) fn location(url: &str, base: &Path) -> Result<Location, ConfigError> 
         _ => Err(ConfigError(
             "store.url: must be sqlite:FILE or postgres://USER@HOST/DATABASE".into(),
         )),
+    }
+}
+
+/// Where traces go, and how many.
+pub(super) fn telemetry(raw: &RawTelemetry) -> Result<Telemetry, ConfigError> {
+    let refuse = |why: &str| Err(ConfigError(why.to_owned()));
+    if !(0.0..=1.0).contains(&raw.sample) {
+        return refuse("telemetry.sample: must be between 0 and 1");
+    }
+    let url = raw.otlp_endpoint.as_deref().map(Url::parse).transpose();
+    let good = |url: &Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+    match url {
+        Ok(url) if url.as_ref().is_none_or(good) => {
+            if url.is_some() && cfg!(not(feature = "otlp")) {
+                return refuse(
+                    "telemetry.otlp_endpoint: this program was built without the feature otlp",
+                );
+            }
+            Ok(Telemetry {
+                otlp_endpoint: url,
+                sample: raw.sample,
+            })
+        }
+        // The value is not shown: a password may stand in it.
+        _ => refuse(
+            "telemetry.otlp_endpoint: must be an http or https URL, like http://127.0.0.1:4318",
+        ),
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) struct Raw {
     pub(super) listen: SocketAddr,
     pub(super) trusted_proxies: Vec<Block>,
     pub(super) metrics: RawMetrics,
+    pub(super) telemetry: RawTelemetry,
     pub(super) store: RawStore,
     pub(super) keys: RawKeys,
     pub(super) tokens: RawTokens,
@@ -74,6 +75,7 @@ impl Default for Raw {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: vec![],
             metrics: RawMetrics::default(),
+            telemetry: RawTelemetry::default(),
             store: RawStore::default(),
             keys: RawKeys::default(),
             tokens: RawTokens::default(),
@@ -94,6 +96,22 @@ impl Default for Raw {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawMetrics {
     pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTelemetry {
+    pub(super) otlp_endpoint: Option<String>,
+    pub(super) sample: f64,
+}
+
+impl Default for RawTelemetry {
+    fn default() -> RawTelemetry {
+        RawTelemetry {
+            otlp_endpoint: None,
+            sample: 1.0,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]

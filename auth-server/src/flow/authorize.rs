@@ -74,6 +74,7 @@ impl Running {
 }
 
 /// Starts an authorization. Errors before the redirect is known are pages; the others travel to the client.
+#[tracing::instrument(target = "otel", name = "flow.authorize", skip_all)]
 pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Result<Next> {
     let client = client(server, browser, params).await?;
     let request = match authorize::accept(params, &client, &server.resources()) {
@@ -128,6 +129,7 @@ async fn keep(server: &Server, browser: &Browser, params: &Params) -> Result<Str
 }
 
 /// Reads a waiting request again; it must be this browser's, unanswered and in time.
+#[tracing::instrument(target = "otel", name = "flow.resume", skip_all)]
 pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Result<Running> {
     let reference = Secret::presented(reference);
     let row = server.store.request(reference.digest().as_str()).await?;

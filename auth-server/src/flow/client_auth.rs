@@ -37,6 +37,7 @@ enum Proof {
 }
 
 /// Finds and authenticates the client. A public client is found, nothing more: its proof is PKCE.
+#[tracing::instrument(target = "otel", name = "flow.client_authentication", skip_all)]
 pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
     let client = find(server, presented).await;
     if let Err(error) = &client {

@@ -9,6 +9,7 @@ use crate::protocol::refusal::{Code, Refusal};
 
 /// The user allowed everything that the page showed; `shown` stands for it. When the client, the request or what is
 /// remembered changed meanwhile, the page is shown again.
+#[tracing::instrument(target = "otel", name = "flow.consent", skip_all)]
 pub async fn allow(
     server: &Server,
     browser: &Browser,
@@ -32,6 +33,7 @@ pub async fn allow(
 }
 
 /// The user declined.
+#[tracing::instrument(target = "otel", name = "flow.deny", skip_all)]
 pub async fn deny(server: &Server, browser: &Browser, running: &Running) -> Result<Next> {
     if browser.signed_in.is_none() {
         return Err(Refusal::new(Code::LoginRequired, "no user is signed in").into());

@@ -42,6 +42,7 @@ const CATALOGUE: [&str; 9] = [
 ];
 
 /// The client behind a URL, for a caller at this address.
+#[tracing::instrument(target = "otel", name = "flow.document", skip_all)]
 pub async fn find(server: &Server, id: &str, address: &str) -> Result<Client> {
     let id = ClientIdUrl::parse(id)?;
     let registration = &server.config.registration;

@@ -11,6 +11,7 @@ use crate::protocol::refusal::invalid_client;
 use crate::protocol::secret::Secret;
 
 /// The answer; `{"active": false}` for whatever the caller may not know.
+#[tracing::instrument(target = "otel", name = "flow.introspect", skip_all)]
 pub async fn inspect(server: &Server, caller: &Client, token: &str) -> Result<Value> {
     if caller.is_public() {
         return Err(invalid_client(

@@ -46,6 +46,7 @@ impl Passwords {
     }
 
     /// Verifies a password, in the same time whether or not there is a hash.
+    #[tracing::instrument(target = "otel", name = "flow.password", skip_all)]
     pub async fn verify(&self, clear: String, hash: Option<String>) -> Result<bool> {
         self.run(move || password::verify(&clear, hash.as_deref()))
             .await

@@ -39,6 +39,7 @@ impl Published {
 
     /// The document as it is now.
     #[must_use]
+    #[tracing::instrument(target = "otel", name = "flow.published", skip_all)]
     pub fn now(&self) -> Document {
         match self.0.read() {
             Ok(document) => document.clone(),

@@ -23,6 +23,7 @@ const CHANGES: i64 = 30;
 const LATER: u32 = 600;
 
 /// Registers a client (RFC 7591 §3); `address` is the caller's.
+#[tracing::instrument(target = "otel", name = "flow.register", skip_all)]
 pub async fn create(server: &Server, object: Map<String, Value>, address: &str) -> Result<Value> {
     if !server.config.registration.dynamic {
         let why = "clients cannot register themselves here; ask the operator, or use a client id metadata document";

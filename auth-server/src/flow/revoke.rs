@@ -11,6 +11,7 @@ use crate::protocol::refusal::{Refusal, invalid_grant};
 use crate::protocol::secret::Secret;
 
 /// Revokes a token of the client. Unknown and foreign tokens are answered like revoked ones (RFC 7009 §2.2).
+#[tracing::instrument(target = "otel", name = "flow.revoke", skip_all)]
 pub async fn revoke(server: &Server, client: &Client, token: &str) -> Result<()> {
     let row = server
         .store

@@ -29,6 +29,7 @@ pub enum Attempt {
 }
 
 /// Checks a password and starts a session; `request` is the digest of the authorization request it is for.
+#[tracing::instrument(target = "otel", name = "flow.sign_in", skip_all)]
 pub async fn with_password(
     server: &Server,
     browser: &Browser,
@@ -208,6 +209,7 @@ impl Limits {
 }
 
 /// Ends the browser's session.
+#[tracing::instrument(target = "otel", name = "flow.sign_out", skip_all)]
 pub async fn out(server: &Server, browser: &Browser) -> Result<()> {
     let Some((session, _)) = &browser.signed_in else {
         return Ok(());

@@ -7,6 +7,7 @@ use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::{TokenRequest, TokenResponse};
 
 /// Exchanges a grant for tokens.
+#[tracing::instrument(target = "otel", name = "flow.token", skip_all)]
 pub async fn exchange(
     server: &Server,
     client: &Client,

@@ -16,6 +16,7 @@ pub enum UserInfo {
 }
 
 /// The claims behind an access token with scope `openid`.
+#[tracing::instrument(target = "otel", name = "flow.userinfo", skip_all)]
 pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
     let invalid = || {
         Refusal::new(

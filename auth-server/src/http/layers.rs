@@ -13,6 +13,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::error::{Refused, respond};
 use super::metrics::Measured;
@@ -20,6 +21,7 @@ use super::pages::{ErrorPage, Page as _};
 use super::render;
 use crate::flow::Server;
 use crate::protocol::refusal::{Code, Refusal};
+use crate::trace;
 
 /// A request that takes longer is answered 503.
 const LONGEST_REQUEST: Duration = Duration::from_secs(30);
@@ -75,8 +77,12 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
     let id = request_id(&request, &server).unwrap_or_else(|| server.fresh_id(""));
     request.extensions_mut().insert(RequestId(id.clone()));
     let measured = Measured::begin(&request, &server);
+    let traced = trace::request(measured.method(), measured.route(), request.headers());
     // Of the highest level, so that every line has the id. The path alone: a query may hold codes and hints.
-    let span = tracing::error_span!("request", request_id = %id, method = %request.method(), path = request.uri().path());
+    let span = traced.in_scope(|| tracing::error_span!("request", request_id = %id, trace_id = Empty, method = %request.method(), path = request.uri().path()));
+    if let Some(trace_id) = trace::id(&traced) {
+        span.record("trace_id", trace_id);
+    }
     let mut response = async {
         let response = next.run(request).await;
         let (route, status) = (measured.route().to_owned(), response.status().as_u16());
@@ -85,7 +91,9 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
         response
     }
     .instrument(span)
+    .instrument(traced.clone())
     .await;
+    trace::answered(&traced, response.status().as_u16());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);

@@ -69,6 +69,11 @@ impl Measured {
         &self.route
     }
 
+    /// The method, or `other`.
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
+    }
+
     /// Counts the answer; gives the milliseconds that it took.
     pub(crate) fn end(self, response: &Response) -> u128 {
         let took = self.begun.elapsed();

@@ -93,6 +93,7 @@ impl TryFrom<Row> for StoredClient {
 
 impl Store {
     /// The enabled client with this id.
+    #[tracing::instrument(target = "otel", name = "store.client", skip_all)]
     pub async fn client(&self, id: &str) -> Result<Option<StoredClient>, Error> {
         const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
                            FROM clients WHERE id = $1 AND disabled_at IS NULL";
@@ -102,6 +103,7 @@ impl Store {
     }
 
     /// The public dynamic client that was registered with the same metadata; the oldest of several.
+    #[tracing::instrument(target = "otel", name = "store.twin", skip_all)]
     pub async fn twin(&self, fingerprint: &str) -> Result<Option<StoredClient>, Error> {
         const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
                            FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL \
@@ -112,6 +114,7 @@ impl Store {
     }
 
     /// At most `limit` clients by id, after `after`.
+    #[tracing::instrument(target = "otel", name = "store.clients", skip_all)]
     pub async fn clients(&self, after: &str, limit: i64) -> Result<Vec<StoredClient>, Error> {
         const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
                            FROM clients WHERE id > $1 AND disabled_at IS NULL ORDER BY id LIMIT $2";
@@ -121,6 +124,7 @@ impl Store {
     }
 
     /// How many dynamic clients registered since `since`: from this address, from anywhere, and how many there are.
+    #[tracing::instrument(target = "otel", name = "store.registrations", skip_all)]
     pub async fn registrations(&self, address: &str, since: i64) -> Result<(i64, i64, i64), Error> {
         const SQL: &str = "SELECT \
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $2 AND address = $1), \

@@ -26,6 +26,7 @@ struct Row {
 
 impl Store {
     /// The code behind a digest.
+    #[tracing::instrument(target = "otel", name = "store.code", skip_all)]
     pub async fn code(&self, digest: &str) -> Result<Option<CodeRow>, Error> {
         const SQL: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
         let row: Option<Row> =

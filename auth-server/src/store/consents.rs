@@ -66,6 +66,7 @@ impl TryFrom<Row> for ConsentRow {
 
 impl Store {
     /// What the user allowed the client for exactly these resources and this redirect.
+    #[tracing::instrument(target = "otel", name = "store.consent", skip_all)]
     pub async fn consent(
         &self,
         user_id: &str,
@@ -81,6 +82,7 @@ impl Store {
     }
 
     /// True when the user allowed the client anything that goes to this redirect.
+    #[tracing::instrument(target = "otel", name = "store.knows", skip_all)]
     pub async fn knows(
         &self,
         user_id: &str,
@@ -93,6 +95,7 @@ impl Store {
     }
 
     /// At most `limit` consents of a user, newest first.
+    #[tracing::instrument(target = "otel", name = "store.consents", skip_all)]
     pub async fn consents(&self, user_id: &str, limit: i64) -> Result<Vec<ConsentRow>, Error> {
         const SQL: &str = "SELECT id, client_id, resources, scope, fingerprint, created_at FROM consents \
                            WHERE user_id = $1 ORDER BY updated_at DESC LIMIT $2";

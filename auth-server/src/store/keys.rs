@@ -21,6 +21,7 @@ pub struct StoredKey {
 
 impl Store {
     /// The keys that are published now, oldest first.
+    #[tracing::instrument(target = "otel", name = "store.keys", skip_all)]
     pub async fn keys(&self, now: i64) -> Result<Vec<StoredKey>, Error> {
         const SQL: &str = "SELECT kid, alg, sealed, created_at, signs_from, retires_at FROM keys \
                            WHERE retires_at IS NULL OR retires_at > $1 ORDER BY signs_from, kid LIMIT 64";

@@ -200,6 +200,7 @@ const ATTEMPTS: u32 = 3;
 impl Store {
     /// Runs `work` on `data` in one transaction and answers after its commit. `work` may run several times, each time
     /// in a new transaction; a decision against a change is an `Ok` value.
+    #[tracing::instrument(target = "otel", name = "store.write", skip_all)]
     pub async fn write<D, R, F>(&self, data: D, work: F) -> Result<R, Error>
     where
         D: Send + Sync + 'static,

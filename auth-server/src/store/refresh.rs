@@ -73,6 +73,7 @@ impl GrantRow {
 
 impl Store {
     /// The refresh token behind a digest, with its grant.
+    #[tracing::instrument(target = "otel", name = "store.refresh_token", skip_all)]
     pub async fn refresh_token(&self, digest: &str) -> Result<Option<RefreshRow>, Error> {
         const SQL: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
                            g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
@@ -95,6 +96,7 @@ impl Store {
     }
 
     /// A grant that is neither revoked nor past its end, of a user who is enabled.
+    #[tracing::instrument(target = "otel", name = "store.living_grant", skip_all)]
     pub async fn living_grant(&self, id: &str, now: i64) -> Result<Option<Grant>, Error> {
         const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
                            g.expires_at AS grant_expires_at, g.revoked_at FROM grants g JOIN users u ON u.id = g.user_id \

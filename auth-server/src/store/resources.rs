@@ -8,6 +8,7 @@ const MOST: i64 = 1000;
 
 impl Store {
     /// Every stored resource, by identifier.
+    #[tracing::instrument(target = "otel", name = "store.resources", skip_all)]
     pub async fn resources(&self) -> Result<Vec<Resource>, Error> {
         const SQL: &str = "SELECT definition FROM resources ORDER BY id LIMIT $1";
         let rows: Vec<(String,)> =

@@ -4,6 +4,7 @@ use super::{Error, Store, Tx, read, write};
 
 impl Store {
     /// True when the identifier was noted and is still remembered.
+    #[tracing::instrument(target = "otel", name = "store.is_seen", skip_all)]
     pub async fn is_seen(&self, purpose: &str, id: &str) -> Result<bool, Error> {
         const SQL: &str = "SELECT expires_at FROM seen WHERE purpose = $1 AND id = $2";
         let row: Option<(i64,)> = read!(self, pool => sqlx::query_as(SQL).bind(purpose).bind(id).fetch_optional(pool).await?);

@@ -34,6 +34,7 @@ struct Row {
 
 impl Store {
     /// The session behind a cookie, if it is alive and its user enabled. `idle` in seconds.
+    #[tracing::instrument(target = "otel", name = "store.session", skip_all)]
     pub async fn session(
         &self,
         digest: &str,

@@ -64,6 +64,7 @@ impl TryFrom<Row> for User {
 
 impl Store {
     /// The user who signs in with this name.
+    #[tracing::instrument(target = "otel", name = "store.user_by_name", skip_all)]
     pub async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error> {
         const SQL: &str = "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE username = $1";
         let row: Option<Row> =
@@ -72,6 +73,7 @@ impl Store {
     }
 
     /// The user with this `sub`.
+    #[tracing::instrument(target = "otel", name = "store.user", skip_all)]
     pub async fn user(&self, id: &str) -> Result<Option<User>, Error> {
         const SQL: &str =
             "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
@@ -81,6 +83,7 @@ impl Store {
     }
 
     /// At most `limit` users by name, after `after`.
+    #[tracing::instrument(target = "otel", name = "store.users", skip_all)]
     pub async fn users(&self, after: &str, limit: i64) -> Result<Vec<User>, Error> {
         const SQL: &str = "SELECT id, username, password_hash, claims, disabled_at FROM users \
                            WHERE username > $1 ORDER BY username LIMIT $2";

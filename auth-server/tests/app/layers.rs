@@ -24,7 +24,7 @@ const PURE: &str = "axum sqlx tokio reqwest async await crate::config crate::eff
                     crate::flow crate::http";
 
 /// A foreign concept, and the only place that imports it.
-const ONLY: [(&str, &str); 11] = [
+const ONLY: [(&str, &str); 13] = [
     ("josekit", "protocol/jwt"),
     ("p256", "protocol/jwt"),
     ("oxide_auth", "protocol/oxide"),
@@ -36,6 +36,8 @@ const ONLY: [(&str, &str); 11] = [
     ("axum", "http/"),
     ("clap", "cli/"),
     ("prometheus_client", "metrics"),
+    ("tracing_opentelemetry", "trace"),
+    ("opentelemetry_sdk", "trace"),
 ];
 
 #[test]

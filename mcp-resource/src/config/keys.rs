@@ -313,4 +313,10 @@ pub(crate) const KEYS: &[Key] = &[
         "error, warn, info, debug, trace, or a filter such as `warn,mcp_resource=debug`.",
     ),
     key("log.format", Kind::Text, r#""text""#, "`text` or `json`."),
+    key(
+        "telemetry.otlp_endpoint",
+        Kind::Optional,
+        r#""""#,
+        "An OpenTelemetry collector that takes traces by OTLP over HTTP, e.g. `http://127.0.0.1:4318`. Empty: the one that `OTEL_EXPORTER_OTLP_ENDPOINT` names, if any.",
+    ),
 ];

@@ -40,6 +40,7 @@ pub(super) fn guard(written: &Written, folder: &Path) -> Result<Guard, ConfigErr
 
 fn policy(written: &Written, folder: &Path) -> Result<Policy, ConfigError> {
     let mut policy = Policy::new(written.text("public_url"), written.text("auth.issuer"));
+    policy.setting_name = setting;
     policy.jwks_uri = written.optional("auth.jwks_uri").map(str::to_owned);
     policy.audiences = written.list("auth.audiences");
     policy.required_scopes = scopes(written, "auth.required_scopes")?;
@@ -77,23 +78,29 @@ fn policy(written: &Written, folder: &Path) -> Result<Policy, ConfigError> {
 }
 
 /// The guard names the fields of its policy; people wrote settings.
-fn explain(written: &Written, error: &PolicyError) -> ConfigError {
-    let key = match error.setting {
+fn setting(field: &'static str) -> &'static str {
+    match field {
         "resource" => "public_url",
         "issuer" => "auth.issuer",
         "jwks_uri" => "auth.jwks_uri",
         "required_scopes" => "auth.required_scopes",
         "audiences" => "auth.audiences",
         "included_scopes" => "auth.included_scopes",
+        "allowed_clients" => "auth.allowed_clients",
         "algorithms" => "auth.algorithms",
+        "token_types" => "auth.token_types",
         "leeway" => "auth.leeway_seconds",
+        "claims.subject" => "auth.subject_claim",
         "claims.client" => "auth.client_claims",
         "claims.scope" => "auth.scope_claims",
         "extra_ca_pem" => "auth.ca_file",
         other => other,
-    };
+    }
+}
+
+fn explain(written: &Written, error: &PolicyError) -> ConfigError {
     written.refuse(
-        key,
+        setting(error.setting),
         format!("{} {}", error.written, error.why).trim().to_owned(),
     )
 }
@@ -285,7 +292,29 @@ pub(super) fn log(written: &Written) -> Result<Log, ConfigError> {
         }
     };
     Ok(Log {
+        otlp_endpoint: otlp_endpoint(written)?,
         level: written.text("log.level").to_owned(),
         json,
     })
+}
+
+fn otlp_endpoint(written: &Written) -> Result<Option<Url>, ConfigError> {
+    const KEY: &str = "telemetry.otlp_endpoint";
+    let Some(text) = written.optional(KEY) else {
+        return Ok(None);
+    };
+    if cfg!(not(feature = "otlp")) {
+        let why = "this program was built without the feature otlp";
+        return Err(written.refuse(KEY, why));
+    }
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() => {
+            Ok(Some(url))
+        }
+        // The value is not shown: a password may stand in it.
+        _ => Err(written.refuse(
+            KEY,
+            "this is not an http or https URL; write e.g. http://127.0.0.1:4318",
+        )),
+    }
 }

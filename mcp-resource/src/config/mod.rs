@@ -82,6 +82,7 @@ pub(crate) struct Http {
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(crate) level: String,
+    pub(crate) otlp_endpoint: Option<Url>,
     pub(crate) json: bool,
 }
 

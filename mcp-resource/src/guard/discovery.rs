@@ -13,11 +13,13 @@ use reqwest::redirect;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
+use tracing::Instrument as _;
 use url::Url;
 
 use super::jwks::KeySet;
 use super::keys::well_known;
 use super::policy::{Algorithm, Policy, PolicyError, is_loopback};
+use super::trace;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 512 * 1024;
@@ -165,6 +167,12 @@ impl Discovery {
     }
 
     async fn read(&self, url: &str) -> Result<Answer, Unreachable> {
+        let host = Url::parse(url).ok();
+        let host = host.as_ref().and_then(Url::host_str).unwrap_or_default();
+        self.ask(url).instrument(trace::outbound(host)).await
+    }
+
+    async fn ask(&self, url: &str) -> Result<Answer, Unreachable> {
         let failed = |error: reqwest::Error| Unreachable {
             problem: format!("{url} cannot be read: {}", innermost(&error)),
             silent: error.is_connect() || error.is_timeout(),
@@ -173,7 +181,11 @@ impl Discovery {
             .http
             .get(url)
             .header(header::ACCEPT, "application/json");
-        let mut response = request.send().await.map_err(failed)?;
+        let mut traceparent = http::HeaderMap::new();
+        trace::name_parent(&mut traceparent);
+        let mut response = request.headers(traceparent).send().await.map_err(failed)?;
+        let status = response.status().as_u16();
+        tracing::Span::current().record("http.response.status_code", status);
         if response.status() != http::StatusCode::OK {
             return Err(Unreachable::new(format!(
                 "{url} answers {}",

@@ -130,6 +130,7 @@ impl Keys {
     }
 
     /// Call with `flight` held.
+    #[tracing::instrument(target = "otel", name = "guard.keys", skip_all)]
     async fn fetch(&self) -> Result<Arc<KeySet>, Unreachable> {
         let fetched = self.discovery.keys().await;
         let now = Instant::now();

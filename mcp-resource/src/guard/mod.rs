@@ -44,6 +44,7 @@ mod metadata;
 mod policy;
 mod refusal;
 mod scope;
+pub(crate) mod trace;
 mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +148,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Denied`] is the complete answer: 401, 403, or 503 when the issuer has never been reached.
+    #[tracing::instrument(target = "otel", name = "guard.admit", skip_all)]
     pub async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
         let token = match bearer_token(headers) {
             Ok(Some(token)) => token,
@@ -158,6 +160,7 @@ impl Guard {
         Ok(caller)
     }
 
+    #[tracing::instrument(target = "otel", name = "guard.verify", skip_all)]
     async fn identify(&self, token: &str) -> Result<Caller, Denied> {
         let Shared {
             policy,
@@ -198,6 +201,7 @@ impl Guard {
             detail,
             setting,
         } = invalid;
+        let setting = setting.map(self.policy().setting_name);
         tracing::info!(rule, detail, setting, "token refused");
         Denied::invalid_token(self.metadata_url(), &self.required, rule)
     }

@@ -49,6 +49,8 @@ pub struct Policy {
     pub resource_name: Option<String>,
     /// A page for developers, for the metadata.
     pub resource_documentation: Option<String>,
+    /// What the log calls a field of this policy: the name of the setting that people write, where it has another.
+    pub setting_name: fn(&'static str) -> &'static str,
 }
 
 impl Policy {
@@ -72,6 +74,7 @@ impl Policy {
             max_cached_tokens: 10_000,
             resource_name: None,
             resource_documentation: None,
+            setting_name: |field| field,
         }
     }
 

@@ -17,21 +17,27 @@ mod problem;
 mod serve;
 mod step_up;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{MatchedPath, State};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use http::{HeaderName, Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::trace::TraceLayer;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::config::Config;
-use crate::guard::Guard;
+use crate::guard::{Guard, trace};
 use crate::index::Index;
 use crate::tool::Registry;
 use limit::Limits;
@@ -40,6 +46,9 @@ use origin::Origins;
 use problem::Problem;
 
 pub(crate) use serve::{MAX_CONNECTIONS, serve};
+
+/// The header of an answer with the id under which the log has the request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -97,16 +106,54 @@ pub(crate) fn router(config: &Config, index: Arc<Index>) -> Router {
         .fallback(not_found)
         .with_state(app)
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_failure(()),
-        )
+        .layer(from_fn(every))
 }
 
-/// The path only: a query may hold what does not belong into a log.
-fn span(request: &Request<Body>) -> tracing::Span {
-    tracing::debug_span!("request", method = %request.method(), path = request.uri().path())
+/// The log's span, the trace's span, and the id under which the log has the request.
+async fn every(request: Request<Body>, next: Next) -> Response {
+    let id = request_id();
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map(MatchedPath::as_str);
+    // The router's own templates for fallbacks are no routes.
+    let route = route.filter(|route| !route.contains("__private"));
+    let method = method(request.method());
+    let traced = trace::request(method, route.unwrap_or("none"), request.headers());
+    // Of the highest level, so that every line has the id. The path only: a query may hold what does not belong into a log.
+    let span = traced.in_scope(|| tracing::error_span!("request", request_id = id, trace_id = Empty, %method, path = request.uri().path()));
+    if let Some(trace_id) = trace::id(&traced) {
+        span.record("trace_id", trace_id);
+    }
+    let answered = async {
+        let begun = Instant::now();
+        let response = next.run(request).await;
+        let (status, took) = (response.status().as_u16(), begun.elapsed());
+        tracing::debug!(target: "access", status, milliseconds = took.as_millis(), "answered");
+        response
+    };
+    let mut response = answered.instrument(span).instrument(traced.clone()).await;
+    trace::answered(&traced, response.status().as_u16());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// Callers may invent methods.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 5] = ["GET", "POST", "DELETE", "OPTIONS", "HEAD"];
+    let known = KNOWN.into_iter().find(|known| *known == method.as_str());
+    known.unwrap_or("other")
+}
+
+/// An id that no other request has: a random number of this process, and a count.
+fn request_id() -> String {
+    static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!(
+        "{:016x}-{:x}",
+        *START,
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// What browsers may do from another origin (B-24). It is outermost, so that they can read refusals too.
