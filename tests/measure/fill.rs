@@ -3,20 +3,22 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::seed::{APP, MACHINE};
 use crate::server::RESOURCE;
 
-/// Refresh tokens of one grant.
-const FAMILY: usize = 10;
+/// Rows of one transaction: the write-ahead log is emptied after each, so that it takes no more of the disk.
+const STEP: usize = 500_000;
 
 /// Rows that fill the tables.
 pub(crate) struct Fill {
-    /// Refresh tokens; a grant for every ten of them.
+    /// Refresh tokens.
     pub(crate) tokens: usize,
+    /// Refresh tokens of each grant.
+    pub(crate) family: usize,
     /// When they end, unix seconds, the first and the last.
     pub(crate) expires: (i64, i64),
     /// What tells these rows from others in their keys; one character.
@@ -39,44 +41,63 @@ impl Filling {
     pub(crate) async fn tokens(&mut self, fill: &Fill, user: &str) -> Result<()> {
         let Fill {
             tokens,
+            family,
             expires: (first, last),
             mark,
-        } = fill;
-        let grants = tokens.div_ceil(FAMILY);
-        ensure!(grants < 1 << 24, "more rows than keys of four characters");
-        let id = format!("'gr_' || {} || printf('{mark}%017d', i)", key("i", grants));
-        let grant_of_token = format!(
-            "'gr_' || {} || printf('{mark}%017d', i / {FAMILY})",
-            key(&format!("(i / {FAMILY})"), grants)
-        );
-        // The last character of real digests says nothing either.
-        let digest = format!("{} || printf('{mark}%038d', i)", key("i", *tokens));
-        let successor = format!("{} || printf('{mark}%038d', i + 1)", key("i", *tokens));
+        } = *fill;
+        let grants = tokens.div_ceil(family);
         let end = |count: usize| format!("{first} + i * {} / {}", last - first, count.max(1));
-        self.run(&format!(
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {grants}) \
-             INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
-             SELECT {id}, '{user}', '{APP}', 'docs.read', '[\"{RESOURCE}\"]', 1, '[\"pwd\"]', printf('sid_%022d', i), NULL, 1, {} FROM n",
-            end(grants)
-        ))
+        let id = format!("'gr_' || {} || printf('{mark}%017d', i)", key("i", grants));
+        self.rows(
+            grants,
+            &format!(
+                "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
+                 SELECT {id}, '{user}', '{APP}', 'docs.read', '[\"{RESOURCE}\"]', 1, '[\"pwd\"]', printf('sid_%022d', i), NULL, 1, {} FROM n",
+                end(grants)
+            ),
+        )
         .await?;
-        self.run(&format!(
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {tokens}) \
-             INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
-             SELECT {digest}, {grant_of_token}, {successor}, 1, {} FROM n",
-            end(*tokens)
-        ))
+        let grant = format!("(i / {family})");
+        let grant = format!(
+            "'gr_' || {} || printf('{mark}%017d', {grant})",
+            key(&grant, grants)
+        );
+        let digest = format!("{} || printf('{mark}%038d', i)", key("i", tokens));
+        let successor = format!("{} || printf('{mark}%038d', i + 1)", key("i", tokens));
+        self.rows(
+            tokens,
+            &format!(
+                "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
+                 SELECT {digest}, {grant}, {successor}, 1, {} FROM n",
+                end(tokens)
+            ),
+        )
         .await
     }
 
     /// Copies of the machine client, `copy-0` and so on.
     pub(crate) async fn clients(&mut self, count: usize) -> Result<()> {
-        self.run(&format!(
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {count}) \
-             INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, created_at) \
-             SELECT 'copy-' || i, origin, metadata, fingerprint || i, secret_digest, created_at FROM clients, n WHERE id = '{MACHINE}'"
-        ))
+        self.rows(
+            count,
+            &format!(
+                "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, created_at) \
+                 SELECT 'copy-' || i, origin, metadata, fingerprint || i, secret_digest, created_at FROM clients, n WHERE id = '{MACHINE}'"
+            ),
+        )
         .await
+    }
+
+    /// Runs a statement that makes one row of each `i` in the table `n`, for `i` from 0 to `count`.
+    async fn rows(&mut self, count: usize, statement: &str) -> Result<()> {
+        for first in (0..count).step_by(STEP) {
+            let end = (first + STEP).min(count);
+            self.run(&format!(
+                "WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i + 1 < {end}) {statement}"
+            ))
+            .await?;
+            self.run("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        }
+        Ok(())
     }
 
     async fn run(&mut self, sql: &str) -> Result<()> {
@@ -86,8 +107,7 @@ impl Filling {
         Ok(())
     }
 
-    pub(crate) async fn close(mut self) -> Result<()> {
-        self.run("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+    pub(crate) async fn close(self) -> Result<()> {
         Ok(self.0.close().await?)
     }
 }

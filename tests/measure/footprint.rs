@@ -58,7 +58,8 @@ pub(crate) async fn footprint(bench: &mut Bench) -> Result<()> {
     let mut filling = Filling::open(&place.folder.join("auth.db")).await?;
     let now = seeds.now();
     let fill = Fill {
-        tokens: grants * 10,
+        tokens: grants,
+        family: 1,
         expires: (now + DAY, now + 30 * DAY),
         mark: 'm',
     };
@@ -76,7 +77,7 @@ pub(crate) async fn footprint(bench: &mut Bench) -> Result<()> {
     if bench.wants("start") {
         let milliseconds = starts[1].as_secs_f64() * 1e3;
         let measure = Measure::new("start", milliseconds, "ms", Limit::of("target", 300.0), BELOW).note(format!(
-            "from the start of the process to its first answer, the middle one of three, on a store with {grants} grants; the very \
+            "from the start of the process to its first answer, the middle one of three, on a store with {grants} grants and as many refresh tokens; the very \
              first start, which makes the keys, {first_start:.0?}"
         ));
         bench.table.measures.push(measure);

@@ -118,6 +118,14 @@ scopes = [
     }
 }
 
+impl Drop for Place {
+    /// A large store does not stay until the end of the run.
+    fn drop(&mut self) {
+        // What is still there goes with the folder of the run.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 /// One request on a connection of its own; an error when it is not answered with 200.
 async fn answer(port: u16, path: &str) -> Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
