@@ -8,6 +8,7 @@ mod metrics;
 mod resources;
 mod restore;
 pub(crate) mod serve;
+mod stop;
 mod users;
 
 use std::io::Write as _;
