@@ -115,31 +115,8 @@ impl Browser {
         button: &str,
         input: &[(&str, &str)],
     ) -> Result<Landing> {
-        let form = html::forms(&page.html)
-            .into_iter()
-            .find(|form| form.button(button).is_some());
-        let form = form
-            .with_context(|| format!("no form with the button #{button} on {}", page.describe()))?;
-        for (name, _) in input {
-            ensure!(
-                form.fields.iter().any(|(field, _)| field == name),
-                "no field {name} in the form of #{button}"
-            );
-        }
-        let mut body = form_urlencoded::Serializer::new(String::new());
-        for (name, value) in &form.fields {
-            let typed = input
-                .iter()
-                .find(|(field, _)| field == name)
-                .map(|(_, text)| *text);
-            body.append_pair(name, typed.unwrap_or(value));
-        }
-        if let Some((name, value)) = form.button(button).and_then(|button| button.sends.as_ref()) {
-            body.append_pair(name, value);
-        }
-        let target = page.url.join(&form.action)?;
-        ensure!(form.method == "post", "the form of #{button} is not a POST");
-        self.travel(Method::POST, target, Some(body.finish())).await
+        let (target, sent) = fill_in(page, button, input)?;
+        self.travel(Method::POST, target, Some(sent)).await
     }
 
     /// One navigation: the request, then every redirect that stays on the origin where it began.
@@ -151,21 +128,7 @@ impl Browser {
     ) -> Result<Landing> {
         let home = url.origin();
         for _ in 0..10 {
-            let mut request = self.http.request(method.clone(), url.clone());
-            if !self.cookies.is_empty() {
-                let jar: Vec<_> = self
-                    .cookies
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect();
-                request = request.header(COOKIE, jar.join("; "));
-            }
-            if let Some(form) = body.take() {
-                request = request
-                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .header(ORIGIN, home.ascii_serialization())
-                    .body(form);
-            }
+            let request = self.request(method.clone(), url.clone(), body.take());
             let response = request
                 .send()
                 .await
@@ -200,6 +163,26 @@ impl Browser {
         bail!("more than ten redirects, last to {url}")
     }
 
+    fn request(&self, method: Method, url: Url, body: Option<String>) -> reqwest::RequestBuilder {
+        let home = url.origin();
+        let mut request = self.http.request(method, url);
+        if !self.cookies.is_empty() {
+            let jar: Vec<_> = self
+                .cookies
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            request = request.header(COOKIE, jar.join("; "));
+        }
+        if let Some(form) = body {
+            request = request
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .header(ORIGIN, home.ascii_serialization())
+                .body(form);
+        }
+        request
+    }
+
     fn remember(&mut self, headers: &HeaderMap) -> Result<()> {
         for cookie in headers.get_all(SET_COOKIE) {
             let cookie = cookie.to_str()?;
@@ -218,6 +201,35 @@ impl Browser {
         }
         Ok(())
     }
+}
+
+/// Where the form with this button goes, and what it sends.
+fn fill_in(page: &Page, button: &str, input: &[(&str, &str)]) -> Result<(Url, String)> {
+    let form = html::forms(&page.html)
+        .into_iter()
+        .find(|form| form.button(button).is_some());
+    let form =
+        form.with_context(|| format!("no form with the button #{button} on {}", page.describe()))?;
+    for (name, _) in input {
+        ensure!(
+            form.fields.iter().any(|(field, _)| field == name),
+            "no field {name} in the form of #{button}"
+        );
+    }
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in &form.fields {
+        let typed = input
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, text)| *text);
+        body.append_pair(name, typed.unwrap_or(value));
+    }
+    if let Some((name, value)) = form.button(button).and_then(|button| button.sends.as_ref()) {
+        body.append_pair(name, value);
+    }
+    let target = page.url.join(&form.action)?;
+    ensure!(form.method == "post", "the form of #{button} is not a POST");
+    Ok((target, body.finish()))
 }
 
 impl Landing {

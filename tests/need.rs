@@ -13,6 +13,22 @@ pub(crate) fn postgres() -> Option<String> {
     )
 }
 
+/// The folder of the programs of a `PostgreSQL` server, for tests that run servers of their own.
+pub(crate) fn postgres_programs() -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|version| Some(version.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").is_file())
+        .collect();
+    folders.sort();
+    let bin = folders.pop().or_else(|| {
+        let initdb = on_path("initdb")?;
+        Some(initdb.parent()?.to_owned())
+    });
+    found("the programs of PostgreSQL (Debian: postgresql)", bin)
+}
+
 /// The proxy in front of several nodes.
 pub(crate) fn nginx() -> Option<PathBuf> {
     let elsewhere = || Some(PathBuf::from("/usr/sbin/nginx")).filter(|file| file.is_file());

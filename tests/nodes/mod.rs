@@ -3,6 +3,8 @@
 
 mod cluster;
 mod everywhere;
+mod failover;
 mod load;
 mod loss;
+mod postgres;
 mod upgrade;

@@ -94,6 +94,13 @@ impl From<store::Error> for Error {
             .retry_after(1)
             .because("the queue of writes is full")
             .into(),
+            store::Error::Away(error) => Refusal::new(
+                Code::TemporarilyUnavailable,
+                "the database is away; try again",
+            )
+            .retry_after(1)
+            .because(format!("the database: {error}"))
+            .into(),
             error => Error::Internal(error.into()),
         }
     }

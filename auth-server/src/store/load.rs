@@ -47,6 +47,7 @@ impl Error {
             Error::Busy => "busy",
             Error::Closed => "closed",
             Error::Malformed(_) => "malformed",
+            Error::Away(_) => "away",
             Error::Sql(_) => "sql",
             // What befalls a start or a command, never a request.
             _ => "other",

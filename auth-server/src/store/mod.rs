@@ -13,6 +13,7 @@ mod clients;
 mod codes;
 mod consents;
 mod documents;
+mod error;
 mod failures;
 mod keys;
 mod load;
@@ -45,6 +46,7 @@ pub use clients::{Limits, Shared, StoredClient};
 pub use codes::Redeemed;
 pub use consents::{Consent, ConsentRow};
 pub use documents::Document;
+pub use error::Error;
 pub use keys::StoredKey;
 pub use load::Load;
 pub use refresh::{Refreshed, Rotation};
@@ -53,55 +55,6 @@ pub use sessions::Session;
 pub use sweep::{Swept, Walk};
 pub use users::User;
 pub use version::Version;
-
-/// Why the store did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The queue of writes is full: answer 503.
-    #[error("the store is busy")]
-    Busy,
-    /// The store is shutting down.
-    #[error("the store is closed")]
-    Closed,
-    /// A row that we wrote cannot be read back.
-    #[error("a stored {0} is malformed")]
-    Malformed(&'static str),
-    /// The file is in use by another process.
-    #[error("{0}")]
-    Locked(String),
-    /// The files are not as they must be; the text says what to mend.
-    #[error("{0}")]
-    Unusable(String),
-    /// The database refused.
-    #[error(transparent)]
-    Sql(sqlx::Error),
-    /// A migration failed.
-    #[error(transparent)]
-    Migrate(sqlx::migrate::MigrateError),
-    /// A migration was begun and not ended: what its tables hold is not known.
-    #[error(
-        "the database was left in the middle of migration {0}; bring a backup from before it back"
-    )]
-    Unfinished(i64),
-}
-
-impl From<sqlx::migrate::MigrateError> for Error {
-    fn from(error: sqlx::migrate::MigrateError) -> Error {
-        match error {
-            sqlx::migrate::MigrateError::Dirty(version) => Error::Unfinished(version),
-            error => Error::Migrate(error),
-        }
-    }
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Error {
-        match error {
-            sqlx::Error::PoolTimedOut => Error::Busy,
-            error => Error::Sql(error),
-        }
-    }
-}
 
 /// Where the data lives.
 #[derive(Clone, PartialEq, Eq)]
@@ -221,7 +174,9 @@ impl Store {
                         Err(error) => Err(error),
                     };
                     match result {
-                        Err(error) if attempt < ATTEMPTS && asks_again(&error) => attempt += 1,
+                        Err(error) if attempt < ATTEMPTS && error::asks_again(&error) => {
+                            attempt += 1;
+                        }
                         result => return Ok(result?),
                     }
                 }
@@ -270,14 +225,6 @@ impl Tx {
         audit::log(&recorded);
         Ok(())
     }
-}
-
-/// Serialization failure or deadlock: nothing was written and the same work may succeed now.
-fn asks_again(error: &sqlx::Error) -> bool {
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code == "40001" || code == "40P01")
 }
 
 /// Text that we wrote as JSON.

@@ -9,7 +9,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 
-use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
+use super::{Access, Backend, Error, Location, Store, changes, error, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
 pub(super) const MIGRATIONS: [(i64, &str, &str); 1] = [(
@@ -36,6 +36,7 @@ impl Store {
                 let pool = PgPoolOptions::new()
                     .max_connections(CONNECTIONS)
                     .acquire_timeout(PATIENCE)
+                    .after_connect(|connection, _| Box::pin(error::refuse_standby(connection)))
                     .connect_with(options.clone())
                     .await?;
                 migrate::postgres(&pool).await?;
