@@ -17,7 +17,7 @@ if file then
    function init(_)
       wrk.method = "POST"
       wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
-      bodies, at, exhausted = {}, 0, 0
+      bodies, at, exhausted, sent = {}, 0, 0, 0
       local line_number = 0
       for line in io.lines(file) do
          if line_number % count == number then
@@ -28,7 +28,7 @@ if file then
    end
 
    function request()
-      at = at + 1
+      at, sent = at + 1, sent + 1
       if at > #bodies then
          if once then
             exhausted = 1
@@ -49,13 +49,14 @@ if pause then
 end
 
 function done(summary, latency, _)
-   local exhausted = 0
+   local exhausted, sent = 0, 0
    for _, thread in ipairs(threads) do
       exhausted = exhausted + (thread:get("exhausted") or 0)
+      sent = sent + (thread:get("sent") or 0)
    end
    local errors = summary.errors
    io.write(string.format(
-      '\n{"requests":%d,"micros":%d,"p50":%d,"p99":%d,"max":%d,"broken":%d,"refused":%d,"timeouts":%d,"exhausted":%d}\n',
+      '\n{"requests":%d,"micros":%d,"p50":%d,"p99":%d,"max":%d,"broken":%d,"refused":%d,"timeouts":%d,"exhausted":%d,"sent":%d}\n',
       summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
-      errors.connect + errors.read + errors.write, errors.status, errors.timeout, exhausted))
+      errors.connect + errors.read + errors.write, errors.status, errors.timeout, exhausted, sent))
 end

@@ -52,6 +52,8 @@ pub(crate) struct Outcome {
     /// Connections that failed, requests that were not answered.
     pub(crate) broken: u64,
     pub(crate) exhausted: bool,
+    /// Requests a second that were begun, those that still wait for an answer included; none for GET.
+    pub(crate) offered: f64,
 }
 
 impl Outcome {
@@ -85,6 +87,7 @@ struct Report {
     refused: u64,
     timeouts: u64,
     exhausted: u64,
+    sent: u64,
 }
 
 impl<'a> Load<'a> {
@@ -161,6 +164,7 @@ impl<'a> Load<'a> {
             refused: report.refused,
             broken: report.broken + report.timeouts,
             exhausted: report.exhausted > 0,
+            offered: report.sent as f64 / (report.micros / 1e6),
         })
     }
 }

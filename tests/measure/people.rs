@@ -99,7 +99,7 @@ async fn storm(
         clients.run(folder, Some(site.running.pid)).await
     };
     let (crowd, stormy) = tokio::try_join!(crowd.run(folder, None), stormy)?;
-    let offered = crowd.rate / capacity;
+    let offered = crowd.offered / capacity;
     let accepted = crowd.requests.saturating_sub(crowd.refused);
     let limit = Limit::of("quiet", quiet.p99);
     let complaints: Vec<String> = [&quiet, &stormy]
