@@ -12,6 +12,7 @@ mod output;
 mod password;
 mod resources;
 mod serve;
+mod supervisor;
 mod users;
 
 use std::io::Write as _;

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Result, Source, log};
+use super::{Failure, Result, Source, log, supervisor};
 
 /// Open files beside the connections of callers: databases, outbound connections, the log.
 const OTHER_FILES: u64 = 192;
@@ -66,6 +66,7 @@ impl Serve {
             tokio::spawn(serving);
         }
         tracing::info!(%issuer, %address, "ready");
+        supervisor::is_ready();
         let ended = auth_server::serve(server, listener, stop).await;
         traces.finish().await?;
         ended.map_err(Failure::Internal)
@@ -98,6 +99,7 @@ fn open_files(connections: &mut usize) {
 async fn stop_when_asked(stop: CancellationToken) {
     asked_to_stop().await;
     tracing::info!("stopping");
+    supervisor::is_stopping();
     stop.cancel();
 }
 

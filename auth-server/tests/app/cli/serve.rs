@@ -102,6 +102,29 @@ fn commands_work_beside_a_running_server_and_a_signal_ends_it_cleanly() {
 }
 
 #[test]
+fn a_supervisor_hears_when_it_is_ready_alive_and_stopping() {
+    let folder = Folder::new("");
+    let path = folder.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let wait = std::time::Duration::from_secs(10);
+    socket.set_read_timeout(Some(wait)).unwrap();
+    let mut command = folder.command("serve");
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "200000");
+    let server = Running::start_with(command);
+    let hear = || {
+        let mut text = [0; 64];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    assert_eq!(hear().trim(), "READY=1");
+    assert_eq!((hear().trim(), hear().trim()), ("WATCHDOG=1", "WATCHDOG=1"));
+    assert_eq!(server.stop("-TERM").0, Some(0));
+    assert!((0..20).any(|_| hear().trim() == "STOPPING=1"));
+}
+
+#[test]
 fn a_second_server_says_what_is_taken() {
     let folder = Folder::new("");
     let server = Running::start(&folder, "serve --log json");
