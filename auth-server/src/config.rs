@@ -15,13 +15,15 @@ use crate::protocol::network::Block;
 use crate::protocol::resource::Resource;
 use crate::store::Location;
 
+mod bounds;
 mod effective;
 mod listed;
 mod raw;
 mod read;
 
+use bounds::positive;
+use raw::Raw;
 pub use raw::{EXAMPLE, Span};
-use raw::{Raw, RawLimits, RawTokens};
 use read::Written;
 
 /// A mistake in the configuration: which key, where, and what to write instead.
@@ -58,8 +60,8 @@ pub struct Config {
     pub sign_in: SignIn,
     /// Limits of connections and requests.
     pub limits: Limits,
-    /// Seconds for which events are kept.
-    pub audit_keep: i64,
+    /// What is written of events.
+    pub audit: Audit,
     /// How clients become known.
     pub registration: Registration,
     /// Limits and exceptions of outbound requests.
@@ -70,6 +72,17 @@ pub struct Config {
     pub clients: BTreeMap<String, Arc<Client>>,
     /// Users of the file.
     pub users: Vec<StaticUser>,
+}
+
+/// What is written of events.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit {
+    /// Seconds for which events are kept.
+    pub keep: i64,
+    /// True when each token of a machine client is a row, too.
+    pub client_credentials: bool,
+    /// Refusals of each kind that one node writes within an hour.
+    pub refusals_per_hour: i64,
 }
 
 /// Lifetimes of codes and tokens, in seconds.
@@ -263,7 +276,7 @@ impl Config {
                 .keys
                 .rotation
                 .between("keys.rotation", 3600, 315_360_000)?,
-            tokens: tokens(&raw.tokens)?,
+            tokens: bounds::tokens(&raw.tokens)?,
             sessions: Sessions {
                 lifetime: raw
                     .sessions
@@ -274,7 +287,7 @@ impl Config {
                     .idle
                     .between("sessions.idle", 60, 315_360_000)?,
             },
-            audit_keep: raw.audit.keep.between("audit.keep", 86_400, 315_360_000)?,
+            audit: bounds::audit(&raw.audit)?,
             sign_in: SignIn {
                 attempts_per_account: positive(
                     "sign_in.attempts_per_account",
@@ -286,7 +299,7 @@ impl Config {
                 )?,
                 window: raw.sign_in.window.between("sign_in.window", 1, 86_400)?,
             },
-            limits: limits(&raw.limits)?,
+            limits: bounds::limits(&raw.limits)?,
             registration: Registration {
                 dynamic: raw.registration.dynamic,
                 documents: raw.registration.documents,
@@ -319,60 +332,6 @@ impl Config {
             resources,
             issuer,
         })
-    }
-}
-
-fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
-    let most = 315_360_000;
-    Ok(Tokens {
-        access: raw
-            .access_lifetime
-            .between("tokens.access_lifetime", 1, 86_400)?,
-        id: raw
-            .id_token_lifetime
-            .between("tokens.id_token_lifetime", 1, 86_400)?,
-        code: raw.code_lifetime.between("tokens.code_lifetime", 1, 60)?,
-        refresh_idle: raw
-            .refresh_idle_lifetime
-            .between("tokens.refresh_idle_lifetime", 1, most)?,
-        refresh: raw
-            .refresh_lifetime
-            .between("tokens.refresh_lifetime", 1, most)?,
-    })
-}
-
-fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
-    let connections = usize::try_from(raw.connections).unwrap_or(0);
-    if !(1..=1_000_000).contains(&connections) {
-        return Err(ConfigError(
-            "limits.connections: must be between 1 and 1000000".into(),
-        ));
-    }
-    let a_minute = |key: &str, most: i64| {
-        if (0..=1_000_000_000).contains(&most) {
-            Ok(most)
-        } else {
-            Err(ConfigError(format!(
-                "limits.{key}: must be between 0 (no limit) and 1000000000"
-            )))
-        }
-    };
-    Ok(Limits {
-        connections,
-        idle: raw.idle.between("limits.idle", 1, 3600)?,
-        stop_delay: raw.stop_delay.between("limits.stop_delay", 0, 300)?,
-        requests_per_client: a_minute("requests_per_client", raw.requests_per_client)?,
-        requests_per_address: a_minute("requests_per_address", raw.requests_per_address)?,
-        failures_per_client: a_minute("failures_per_client", raw.failures_per_client)?,
-        failures_per_address: a_minute("failures_per_address", raw.failures_per_address)?,
-    })
-}
-
-fn positive(key: &str, value: i64) -> Result<i64, ConfigError> {
-    if value > 0 {
-        Ok(value)
-    } else {
-        Err(ConfigError(format!("{key}: must be greater than 0")))
     }
 }
 

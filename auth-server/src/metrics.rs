@@ -246,7 +246,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// An event that was committed.
+    /// An event that was committed, or that gets no row.
     pub fn event(&self, kind: &'static str, outcome: &'static str) {
         self.events.get_or_create(&Event { kind, outcome }).inc();
     }

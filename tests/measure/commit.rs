@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use auth_server::effects::Effects;
 use auth_server::protocol::grant::GRACE;
-use auth_server::protocol::secret::{fingerprint, identifier};
+use auth_server::protocol::secret::{fingerprint, identifier, ordered_identifier};
 use auth_server::store::Location;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, PgConnection};
@@ -31,8 +31,8 @@ const ADD_GRANT: &str = "INSERT INTO grants (id, user_id, client_id, scope, reso
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const ADD_REFRESH: &str = "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
                            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
-const ADD_EVENT: &str = "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, detail) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+const ADD_EVENT: &str = "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
 const READ_REFRESH: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
                             g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
                             g.expires_at AS grant_expires_at, g.revoked_at \
@@ -59,13 +59,19 @@ macro_rules! add_refresh {
 macro_rules! add_event {
     ($connection:expr, $grant:expr, $word:literal, $now:expr) => {
         sqlx::query(ADD_EVENT)
-            .bind(identifier("ev_", Effects::system().fresh()))
+            .bind(ordered_identifier(
+                "ev_",
+                $now,
+                0,
+                Effects::system().fresh(),
+            ))
             .bind($now)
             .bind("tokens_issued")
             .bind("done")
             .bind(Some(&$grant.subject))
             .bind(Some(APP))
-            .bind(None::<&str>)
+            .bind("127.0.0.1")
+            .bind(identifier("", Effects::system().fresh()))
             .bind(format!("{} {}", $word, $grant.id))
             .execute(&mut *$connection)
             .await?

@@ -2,6 +2,7 @@
 
 use auth_server::effects::Effects;
 use auth_server::flow::{Server, keys};
+use auth_server::protocol::event::Caller;
 use auth_server::store::{Access, StoredKey};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -88,7 +89,7 @@ impl Rotate {
 
     async fn rotate(&self, server: &Server) -> Result {
         let before = server.store.keys(server.now()).await?;
-        keys::rotate(server, self.now).await?;
+        keys::rotate(server, self.now, &Caller::Operator).await?;
         let now = server.now();
         let after = server.store.keys(now).await?;
         if after

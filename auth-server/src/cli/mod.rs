@@ -1,6 +1,7 @@
 //! The command line. What an operator types becomes one call into the library, and the answer becomes text, or JSON
 //! with `--json`. Every command but `serve` works beside a running server.
 
+mod audit;
 mod backup;
 mod check;
 mod clients;
@@ -74,6 +75,8 @@ enum Command {
     Resources(resources::Resources),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Audit(audit::Audit),
 }
 
 /// Why a command did not do what was asked.
@@ -120,6 +123,7 @@ pub(crate) async fn run() -> ExitCode {
         Command::Clients(clients) => clients.run(&file).await,
         Command::Resources(resources) => resources.run(&file).await,
         Command::Keys(keys) => keys.run(&file).await,
+        Command::Audit(audit) => audit.run(&file).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -187,12 +187,16 @@ impl Default for RawSessions {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawAudit {
     pub(super) keep: Span,
+    pub(super) client_credentials: bool,
+    pub(super) refusals_per_hour: i64,
 }
 
 impl Default for RawAudit {
     fn default() -> RawAudit {
         RawAudit {
             keep: Span(365 * 86_400),
+            client_credentials: false,
+            refusals_per_hour: 1000,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::session::Browser;
 use super::{Result, Server, clients};
 use crate::protocol::client::Client;
-use crate::protocol::event::{Event, Kind};
+use crate::protocol::event::{Entry, Event};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::store::ConsentRow;
 
@@ -38,19 +38,18 @@ pub async fn disconnect(server: &Server, browser: &Browser, consent_id: &str) ->
     };
     let now = server.now();
     let (user_id, consent_id) = (session.user_id.clone(), consent_id.to_owned());
-    let (id, event) = server.event(
-        Event::done(Kind::Disconnect, consent_id.clone())
-            .by(&user_id)
-            .from(&browser.address),
-    );
+    let (id, caller) = (server.entry_id(), browser.caller.clone());
     server
         .store
         .write(
-            (user_id, consent_id, id, event),
-            move |tx, (user_id, consent_id, id, event)| {
+            (user_id, consent_id, id, caller),
+            move |tx, (user_id, consent_id, id, caller)| {
                 Box::pin(async move {
-                    if let Some(client_id) = tx.disconnect(user_id, consent_id, now).await? {
-                        tx.record(id, &event.clone().client(client_id), now).await?;
+                    if let Some(client) = tx.disconnect(user_id, consent_id, now).await? {
+                        let user = user_id.clone();
+                        let event = Event::Disconnect { user, client };
+                        let entry = Entry::new(id.clone(), event, caller.clone());
+                        tx.record(&entry, now).await?;
                     }
                     Ok(())
                 })

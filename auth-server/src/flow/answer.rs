@@ -5,7 +5,7 @@ use super::session::Browser;
 use super::{Result, Server};
 use crate::protocol::authorize::Request;
 use crate::protocol::client::Client;
-use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::event::Event;
 use crate::protocol::grant::{CodeRow, Grant};
 use crate::protocol::redirect::{Delivery, Redirect, without_loopback_port};
 use crate::protocol::refusal::{Code, Refusal};
@@ -79,21 +79,20 @@ pub async fn with_code(
         expires_at: now + server.config.tokens.code,
         used_at: None,
     };
-    let event = consent.as_ref().map(|consent| {
-        let event = Event::done(EventKind::Consent, format!("allowed {}", consent.scope));
-        server.event(
-            event
-                .by(&session.user_id)
-                .client(&client.id)
-                .from(&browser.address),
-        )
+    let entry = consent.as_ref().map(|consent| {
+        let event = Event::Consent {
+            user: session.user_id.clone(),
+            client: client.id.clone(),
+            scope: consent.scope.clone(),
+        };
+        server.entry(event, &browser.caller)
     });
     let request_digest = row.map(|row| row.digest.clone());
     let kept = server
         .store
         .write(
-            (digest, facts, consent, event, request_digest),
-            move |tx, (digest, facts, consent, event, request_digest)| {
+            (digest, facts, consent, entry, request_digest),
+            move |tx, (digest, facts, consent, entry, request_digest)| {
                 Box::pin(async move {
                     if let Some(request_digest) = request_digest
                         && !tx.claim_request(request_digest, now).await?
@@ -104,8 +103,8 @@ pub async fn with_code(
                     if let Some(consent) = consent {
                         facts.consent_id = tx.upsert_consent(consent, now).await?;
                     }
-                    if let Some((id, event)) = event {
-                        tx.record(id, event, now).await?;
+                    if let Some(entry) = entry {
+                        tx.record(entry, now).await?;
                     }
                     tx.insert_code(digest, &facts).await?;
                     Ok(true)
@@ -133,20 +132,21 @@ fn answered_before() -> Refusal {
 pub async fn decline(server: &Server, browser: &Browser, running: &Running) -> Result<Next> {
     let now = server.now();
     let digest = running.row.digest.clone();
-    let mut event = Event::refused(EventKind::Consent, "the user declined")
-        .client(&running.client.id)
-        .from(&browser.address);
-    if let Some((session, _)) = &browser.signed_in {
-        event = event.by(&session.user_id);
-    }
-    let (id, event) = server.event(event);
+    let event = Event::ConsentRefused {
+        user: browser
+            .signed_in
+            .as_ref()
+            .map(|(session, _)| session.user_id.clone()),
+        client: running.client.id.clone(),
+    };
+    let entry = server.entry(event, &browser.caller);
     let claimed = server
         .store
-        .write((digest, id, event), move |tx, (digest, id, event)| {
+        .write((digest, entry), move |tx, (digest, entry)| {
             Box::pin(async move {
                 let claimed = tx.claim_request(digest, now).await?;
                 if claimed {
-                    tx.record(id, event, now).await?;
+                    tx.record(entry, now).await?;
                 }
                 Ok(claimed)
             })

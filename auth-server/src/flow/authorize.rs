@@ -107,7 +107,10 @@ async fn keep(server: &Server, browser: &Browser, params: &Params) -> Result<Str
     let row = RequestRow {
         digest: reference.digest().as_str().to_owned(),
         browser_digest: browser.secret.digest().as_str().to_owned(),
-        network: fingerprint(&format!("network {}", network::group(&browser.address))),
+        network: fingerprint(&format!(
+            "network {}",
+            network::group(browser.caller.address())
+        )),
         params: query,
         session_digest: None,
         expires_at: now + REQUEST_LIFETIME,
@@ -175,7 +178,7 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
 }
 
 async fn client(server: &Server, browser: &Browser, params: &Params) -> Result<Arc<Client>> {
-    clients::find(server, params.need("client_id")?, &browser.address).await
+    clients::find(server, params.need("client_id")?, browser.caller.address()).await
 }
 
 async fn step(

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Result, Server, client_keys, clients};
+use super::{Error, Result, Server, audit, client_keys, clients};
 use crate::metrics::METRICS;
 use crate::protocol::client::{Auth, Client, KeySource};
+use crate::protocol::event::{Caller, Event};
 use crate::protocol::jwt;
 use crate::protocol::params::Params;
-use crate::protocol::refusal::{Refusal, invalid_client, invalid_request};
+use crate::protocol::refusal::{Code, Refusal, invalid_client, invalid_request};
 use crate::protocol::secret::{Secret, fingerprint};
 
 /// `client_assertion_type` of RFC 7523 §2.2.
@@ -26,8 +27,6 @@ pub struct Presented {
     pub basic: Option<(String, String)>,
     /// The body's parameters.
     pub params: Params,
-    /// The caller's address.
-    pub address: String,
 }
 
 enum Proof {
@@ -38,19 +37,50 @@ enum Proof {
 
 /// Finds and authenticates the client. A public client is found, nothing more: its proof is PKCE.
 #[tracing::instrument(target = "otel", name = "flow.client_authentication", skip_all)]
-pub async fn authenticate(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
-    let client = find(server, presented).await;
+pub async fn authenticate(
+    server: &Server,
+    presented: &Presented,
+    caller: &Caller,
+) -> Result<Arc<Client>> {
+    let mut known = None;
+    let client = find(server, presented, caller, &mut known).await;
     if let Err(error) = &client {
         METRICS.client_refused(error.code().as_str());
+        if let Error::Refused(refusal) = error
+            && refusal.code == Code::InvalidClient
+        {
+            let why = refusal.description.to_string();
+            let event = Event::ClientAuthenticationRefused { client: known, why };
+            audit::refused(server, event, caller).await;
+        }
     }
     client
 }
 
-async fn find(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
+/// `known` becomes the id of a client that is known and did not prove to be it.
+async fn find(
+    server: &Server,
+    presented: &Presented,
+    caller: &Caller,
+    known: &mut Option<String>,
+) -> Result<Arc<Client>> {
     let (id, proof) = read(presented)?;
-    let (limits, address, now) = (&server.limits, &presented.address, server.now());
-    limits.may_try(&id, address, now)?;
-    match prove(server, &id, proof, address).await {
+    let (limits, address, now) = (&server.limits, caller.address(), server.now());
+    if let Err(error) = limits.may_try(&id, address, now) {
+        audit::refused(server, Event::ClientAuthenticationThrottled, caller).await;
+        return Err(error);
+    }
+    let proven = match clients::find(server, &id, address).await {
+        Ok(client) => match prove(server, &client, proof, address).await {
+            Ok(()) => Ok(client),
+            Err(error) => {
+                *known = Some(client.id.clone());
+                Err(error)
+            }
+        },
+        Err(error) => Err(error),
+    };
+    match proven {
         Ok(client) => {
             if !client.is_public() {
                 limits.was_right(&id, address, now);
@@ -67,8 +97,7 @@ async fn find(server: &Server, presented: &Presented) -> Result<Arc<Client>> {
     }
 }
 
-async fn prove(server: &Server, id: &str, proof: Proof, address: &str) -> Result<Arc<Client>> {
-    let client = clients::find(server, id, address).await?;
+async fn prove(server: &Server, client: &Client, proof: Proof, address: &str) -> Result<()> {
     match (&client.auth, proof) {
         (Auth::None, Proof::None) => {}
         (Auth::None, _) => {
@@ -79,7 +108,7 @@ async fn prove(server: &Server, id: &str, proof: Proof, address: &str) -> Result
             return Err(invalid_client("the client secret is wrong").guess().into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
-            verify(server, &client, source, &assertion, address).await?;
+            verify(server, client, source, &assertion, address).await?;
         }
         (Auth::Secret(_), _) => {
             return Err(invalid_client(
@@ -91,7 +120,7 @@ async fn prove(server: &Server, id: &str, proof: Proof, address: &str) -> Result
             return Err(invalid_client("this client authenticates with private_key_jwt").into());
         }
     }
-    Ok(client)
+    Ok(())
 }
 
 /// Which client, and which one proof.
@@ -315,7 +344,6 @@ mod tests {
             read(&Presented {
                 basic,
                 params: Params::from_form(body.as_bytes()).unwrap(),
-                address: "unknown".to_owned(),
             })
         };
         assert!(presented(Some(("c", "s")), "client_id=c").is_ok());

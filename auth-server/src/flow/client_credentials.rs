@@ -1,17 +1,21 @@
-//! Client credentials (RFC 6749 §4.4): a token for the client itself. Nothing is written.
+//! Client credentials (RFC 6749 §4.4): a token for the client itself. Nothing is written, unless
+//! `audit.client_credentials` asks for a row of each.
 
 use super::{Result, Server, issue};
-use crate::protocol::client::Client;
+use crate::protocol::client::{Client, GrantType};
+use crate::protocol::event::{Caller, Event};
 use crate::protocol::oxide;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::{self, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{ClientCredentialsRequest, TokenResponse};
+use crate::store;
 
 /// A token for a machine client: within the client's `scope` where the operator set one, else the resources' own.
-pub fn grant(
+pub async fn grant(
     server: &Server,
     client: &Client,
+    caller: &Caller,
     request: &ClientCredentialsRequest,
 ) -> Result<TokenResponse> {
     let now = server.now();
@@ -29,7 +33,26 @@ pub fn grant(
         .into_iter()
         .map(|resource| resource.id.clone())
         .collect();
-    issue::for_machine(server, client, &scope, &resources, now)
+    let response = issue::for_machine(server, client, &scope, &resources, now)?;
+    let event = Event::TokensIssued {
+        grant_type: GrantType::ClientCredentials,
+        user: None,
+        client: client.id.clone(),
+        grant: None,
+        scope,
+    };
+    let entry = server.entry(event, caller);
+    if server.config.audit.client_credentials {
+        server
+            .store
+            .write(entry, move |tx, entry| {
+                Box::pin(async move { tx.record(entry, now).await })
+            })
+            .await?;
+    } else {
+        store::note(&entry);
+    }
+    Ok(response)
 }
 
 fn resources<'a>(

@@ -7,7 +7,7 @@
 
 use super::{Result, Server, issue, revoke};
 use crate::protocol::client::{Client, GrantType};
-use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::event::{Artefact, Caller, Entry, Event};
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::resource;
@@ -19,6 +19,7 @@ use crate::store::Redeemed;
 pub async fn redeem(
     server: &Server,
     client: &Client,
+    caller: &Caller,
     request: &CodeRequest,
 ) -> Result<TokenResponse> {
     let now = server.now();
@@ -29,7 +30,7 @@ pub async fn redeem(
     oxide::code(&row, &client.id, request, client.needs_pkce())?;
     let grant = row.grant.clone();
     if row.used_at.is_some() {
-        return Err(revoke::replayed(server, client, &grant, "code")
+        return Err(revoke::replayed(server, caller, &grant, Artefact::Code)
             .await?
             .into());
     }
@@ -60,28 +61,36 @@ pub async fn redeem(
         )
     });
     let expires_at = (now + server.config.tokens.refresh_idle).min(grant.expires_at);
-    let (id, event) = server.event(
-        Event::done(EventKind::TokensIssued, format!("code {}", grant.id))
-            .by(&grant.subject)
-            .client(&client.id),
-    );
+    let event = Event::TokensIssued {
+        grant_type: GrantType::AuthorizationCode,
+        user: Some(grant.subject.clone()),
+        client: client.id.clone(),
+        grant: Some(grant.id.clone()),
+        scope,
+    };
+    let entry = server.entry(event, caller);
     let redeemed = server
         .store
         .write(
-            (digest, row, kept, id, event),
-            move |tx, (digest, row, kept, id, event)| {
+            (digest, row, kept, entry),
+            move |tx, (digest, row, kept, entry)| {
                 Box::pin(async move {
                     let redeemed = tx.redeem_code(digest, row, now).await?;
+                    let grant = &row.grant;
+                    if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
+                        let event = revoke::replay(grant, Artefact::Code);
+                        let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
+                        tx.record(&entry, now).await?;
+                    }
                     if redeemed != Redeemed::Fresh {
                         return Ok(redeemed);
                     }
-                    let grant = &row.grant;
                     tx.insert_grant(grant, now).await?;
                     if let Some((digest, successor)) = &kept {
                         tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
                             .await?;
                     }
-                    tx.record(id, event, now).await?;
+                    tx.record(entry, now).await?;
                     Ok(redeemed)
                 })
             },
@@ -90,8 +99,6 @@ pub async fn redeem(
     match redeemed {
         Redeemed::Fresh => Ok(response),
         Redeemed::Withdrawn => Err(invalid_grant("the user withdrew the consent").into()),
-        Redeemed::Replayed => Err(revoke::replayed(server, client, &grant, "code")
-            .await?
-            .into()),
+        Redeemed::Replayed => Err(revoke::used_before(Artefact::Code).into()),
     }
 }

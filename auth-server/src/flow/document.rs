@@ -14,7 +14,7 @@ use super::{Result, Server};
 use crate::outbound::{Cause, FetchError, Share};
 use crate::protocol::client::Client;
 use crate::protocol::document::{self, ClientIdUrl};
-use crate::protocol::event::{Event, Kind};
+use crate::protocol::event::{Caller, Event};
 use crate::protocol::refusal::{Refusal, invalid_client};
 use crate::store::Document;
 
@@ -162,16 +162,19 @@ fn unreachable(id: &ClientIdUrl, why: &FetchError) -> Refusal {
     ))
 }
 
-async fn keep(server: &Server, copy: Document, news: Option<&str>) -> Result<()> {
+async fn keep(server: &Server, copy: Document, news: Option<&'static str>) -> Result<()> {
     let now = server.now();
-    let event = news.map(|news| server.event(Event::done(Kind::Client, news).client(&copy.url)));
+    let entry = news.map(|news| {
+        let client = copy.url.clone();
+        server.entry(Event::DocumentAccepted { client, news }, &Caller::Server)
+    });
     server
         .store
-        .write((copy, event), move |tx, (copy, event)| {
+        .write((copy, entry), move |tx, (copy, entry)| {
             Box::pin(async move {
                 let kept = tx.upsert_document(copy, MOST).await?;
-                if let Some((id, event)) = event.as_ref().filter(|_| kept) {
-                    tx.record(id, event, now).await?;
+                if let Some(entry) = entry.as_ref().filter(|_| kept) {
+                    tx.record(entry, now).await?;
                 }
                 Ok(())
             })
@@ -182,20 +185,18 @@ async fn keep(server: &Server, copy: Document, news: Option<&str>) -> Result<()>
 
 async fn forget(server: &Server, id: &ClientIdUrl) -> Result<()> {
     let now = server.now();
-    let event = Event::done(Kind::Client, "document withdrawn").client(id.as_str());
+    let client = id.as_str().to_owned();
+    let entry = server.entry(Event::DocumentWithdrawn { client }, &Caller::Server);
     server
         .store
-        .write(
-            (id.as_str().to_owned(), server.event(event)),
-            move |tx, (url, (event_id, event))| {
-                Box::pin(async move {
-                    if tx.delete_document(url).await? {
-                        tx.record(event_id, event, now).await?;
-                    }
-                    Ok(())
-                })
-            },
-        )
+        .write((id.as_str().to_owned(), entry), move |tx, (url, entry)| {
+            Box::pin(async move {
+                if tx.delete_document(url).await? {
+                    tx.record(entry, now).await?;
+                }
+                Ok(())
+            })
+        })
         .await?;
     Ok(())
 }

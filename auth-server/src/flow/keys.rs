@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::published::Published;
 use super::{Error, Result, Server};
-use crate::protocol::event::{Event, Kind};
+use crate::protocol::event::{Caller, Event};
 use crate::protocol::jwt::{self, Alg, PrivateKey, SigningKey};
 use crate::store::StoredKey;
 
@@ -144,7 +144,7 @@ pub async fn ensure(server: &Server) -> Result<()> {
     let mut made = false;
     for alg in SIGNING {
         if server.keys.signer(alg, now).is_err() {
-            add(server, alg, now, Old::Retiring).await?;
+            add(server, alg, now, Old::None, &Caller::Server).await?;
             made = true;
         }
     }
@@ -164,7 +164,8 @@ pub async fn rotate_when_due(server: &Server) -> Result<()> {
         if newest.is_some_and(|signs_from| {
             signs_from <= now && now - signs_from >= server.config.key_rotation
         }) {
-            add(server, alg, now + PUBLISHED_AHEAD, Old::Retiring).await?;
+            let signs_from = now + PUBLISHED_AHEAD;
+            add(server, alg, signs_from, Old::Retiring, &Caller::Server).await?;
         }
     }
     Ok(())
@@ -172,13 +173,13 @@ pub async fn rotate_when_due(server: &Server) -> Result<()> {
 
 /// Publishes new keys now; they sign after [`PUBLISHED_AHEAD`] seconds. With `at_once` they sign immediately and every
 /// old key is withdrawn, because others may know it: tokens it signed are good no more.
-pub async fn rotate(server: &Server, at_once: bool) -> Result<()> {
+pub async fn rotate(server: &Server, at_once: bool, caller: &Caller) -> Result<()> {
     let now = server.now();
     for alg in SIGNING {
         if at_once {
-            add(server, alg, now, Old::Distrusted).await?;
+            add(server, alg, now, Old::Distrusted, caller).await?;
         } else {
-            add(server, alg, now + PUBLISHED_AHEAD, Old::Retiring).await?;
+            add(server, alg, now + PUBLISHED_AHEAD, Old::Retiring, caller).await?;
         }
     }
     refresh(server).await
@@ -187,13 +188,15 @@ pub async fn rotate(server: &Server, at_once: bool) -> Result<()> {
 /// What becomes of the keys before a new one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Old {
+    /// There are none.
+    None,
     /// Published until the last token they signed has expired.
     Retiring,
     /// Withdrawn.
     Distrusted,
 }
 
-async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old) -> Result<()> {
+async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old, caller: &Caller) -> Result<()> {
     let private = make(server, alg).await?;
     let now = server.now();
     let row = StoredKey {
@@ -205,13 +208,24 @@ async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old) -> Result<()>
         retires_at: None,
     };
     let retires_at = signs_from + longest_token(server) + LEEWAY;
-    let (id, event) = server.event(Event::done(
-        Kind::Key,
-        format!("{} {} signs from {signs_from}", row.alg, row.kid),
-    ));
+    let (kid, alg) = (row.kid.clone(), alg.as_str());
+    let event = match old {
+        Old::None => Event::KeyMade {
+            kid,
+            alg,
+            signs_from,
+        },
+        Old::Retiring | Old::Distrusted => Event::KeyRotated {
+            kid,
+            alg,
+            signs_from,
+            withdrawn: old == Old::Distrusted,
+        },
+    };
+    let entry = server.entry(event, caller);
     server
         .store
-        .write((row, id, event), move |tx, (row, id, event)| {
+        .write((row, entry), move |tx, (row, entry)| {
             Box::pin(async move {
                 tx.lock_keys().await?;
                 if old == Old::Distrusted {
@@ -220,7 +234,7 @@ async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old) -> Result<()>
                 if tx.insert_key(row).await? {
                     tx.retire_keys_before(&row.alg, row.signs_from, retires_at)
                         .await?;
-                    tx.record(id, event, now).await?;
+                    tx.record(entry, now).await?;
                 }
                 Ok(())
             })

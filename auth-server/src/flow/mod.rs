@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod answer;
+pub mod audit;
 pub mod authorize;
 pub mod backup;
 pub mod check;
@@ -31,14 +32,13 @@ pub mod tick;
 pub mod token;
 pub mod userinfo;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, RwLock};
 
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::metrics::METRICS;
 use crate::outbound::Outbound;
-use crate::protocol::event::Event;
 use crate::protocol::metadata::{self, Capabilities};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::Resource;
@@ -150,6 +150,10 @@ pub struct Inner {
     pub stopping: AtomicBool,
     /// The discovery document.
     pub metadata: published::Published,
+    /// Refusals that were written down.
+    pub refusals: audit::Refusals,
+    /// Events of this process, so that those of one second keep their order.
+    events: AtomicU32,
     resources: RwLock<Arc<Vec<Resource>>>,
 }
 
@@ -195,12 +199,6 @@ impl Inner {
         if let Ok(mut resources) = self.resources.write() {
             *resources = Arc::new(all);
         }
-    }
-
-    /// An event with its fresh row id, for the transaction of the change.
-    #[must_use]
-    pub fn event(&self, event: Event) -> (String, Event) {
-        (self.fresh_id("ev_"), event)
     }
 }
 

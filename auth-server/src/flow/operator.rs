@@ -1,5 +1,5 @@
-//! What the operator does to users, clients and resources, from the command line or elsewhere. Each deed is one
-//! [`Change`]: it says in words what it does, is made in one transaction, and its event is written in the same.
+//! What the operator does to users, clients and resources, from the command line or elsewhere. Each is one [`Change`],
+//! made in one transaction, and its event, a [`Deed`], is written in the same.
 //!
 //! What stands in the configuration file is changed there: the next start would undo a change made here.
 
@@ -8,15 +8,14 @@ mod resources;
 mod users;
 
 use std::borrow::Cow;
-use std::fmt;
 
 use super::{Error, Result};
 use crate::config::Config;
 use crate::effects::Effects;
-use crate::protocol::event::{Event, Kind};
+use crate::protocol::event::{Caller, Deed, Entry, Event};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::Resource;
-use crate::protocol::secret::identifier;
+use crate::protocol::secret::ordered_identifier;
 use crate::store::{Store, StoredClient, User};
 
 /// The operator at work: on a running server, or on the store beside one.
@@ -60,11 +59,11 @@ impl Operator<'_> {
     /// Makes a change together with its event; false when there was nothing to change.
     async fn make(&self, change: Change) -> Result<bool> {
         let now = self.effects.now();
-        let id = identifier("ev_", self.effects.fresh());
-        let event = change.event();
+        let id = ordered_identifier("ev_", now, 0, self.effects.fresh());
+        let entry = Entry::new(id, Event::Operator(change.deed()), Caller::Operator);
         let made = self
             .store
-            .write((change, id, event), move |tx, (change, id, event)| {
+            .write((change, entry), move |tx, (change, entry)| {
                 Box::pin(async move {
                     let made = match &change {
                         Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
@@ -89,7 +88,7 @@ impl Operator<'_> {
                         Change::DeleteResource(id) => tx.delete_resource(id).await?,
                     };
                     if made {
-                        tx.record(id, event, now).await?;
+                        tx.record(entry, now).await?;
                     }
                     Ok(made)
                 })
@@ -99,39 +98,49 @@ impl Operator<'_> {
 }
 
 impl Change {
-    fn event(&self) -> Event {
-        let event = Event::done(Kind::Operator, self.to_string());
+    fn deed(&self) -> Deed {
+        let named = |user: &User| (user.id.clone(), user.username.clone());
         match self {
-            Change::AddUser(user)
-            | Change::SetPassword(user, _, _)
-            | Change::DisableUser(user)
-            | Change::EnableUser(user)
-            | Change::DeleteUser(user) => event.by(&user.id),
-            Change::AddClient(client) => event.client(&client.id),
-            Change::ReplaceSecret(id, _) | Change::DeleteClient(id) => event.client(id),
-            Change::PutResource(_) | Change::DeleteResource(_) => event,
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Change::AddUser(user) => write!(f, "user {} added", user.username),
-            Change::SetPassword(user, _, Grants::Kept) => {
-                write!(f, "password of user {} set, grants kept", user.username)
+            Change::AddUser(user) => {
+                let (user, name) = named(user);
+                Deed::UserAdded { user, name }
             }
-            Change::SetPassword(user, _, Grants::Revoked) => {
-                write!(f, "password of user {} set, grants revoked", user.username)
+            Change::SetPassword(user, _, grants) => {
+                let (user, name) = named(user);
+                let revoked = *grants == Grants::Revoked;
+                Deed::PasswordSet {
+                    user,
+                    name,
+                    revoked,
+                }
             }
-            Change::DisableUser(user) => write!(f, "user {} disabled", user.username),
-            Change::EnableUser(user) => write!(f, "user {} enabled", user.username),
-            Change::DeleteUser(user) => write!(f, "user {} deleted", user.username),
-            Change::AddClient(_) => f.write_str("client added"),
-            Change::ReplaceSecret(..) => f.write_str("client secret replaced"),
-            Change::DeleteClient(_) => f.write_str("client deleted"),
-            Change::PutResource(resource) => write!(f, "resource {} put", resource.id),
-            Change::DeleteResource(id) => write!(f, "resource {id} deleted"),
+            Change::DisableUser(user) => {
+                let (user, name) = named(user);
+                Deed::UserDisabled { user, name }
+            }
+            Change::EnableUser(user) => {
+                let (user, name) = named(user);
+                Deed::UserEnabled { user, name }
+            }
+            Change::DeleteUser(user) => {
+                let (user, name) = named(user);
+                Deed::UserDeleted { user, name }
+            }
+            Change::AddClient(client) => Deed::ClientAdded {
+                client: client.id.clone(),
+            },
+            Change::ReplaceSecret(client, _) => Deed::SecretReplaced {
+                client: client.clone(),
+            },
+            Change::DeleteClient(client) => Deed::ClientDeleted {
+                client: client.clone(),
+            },
+            Change::PutResource(resource) => Deed::ResourcePut {
+                resource: resource.id.clone(),
+            },
+            Change::DeleteResource(resource) => Deed::ResourceDeleted {
+                resource: resource.clone(),
+            },
         }
     }
 }

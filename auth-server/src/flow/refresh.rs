@@ -5,8 +5,8 @@
 //! 3. In one transaction: rotate and keep the successor. Parallel refreshes all reach the same successor.
 
 use super::{Result, Server, issue, revoke};
-use crate::protocol::client::Client;
-use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::client::{Client, GrantType};
+use crate::protocol::event::{Artefact, Caller, Event};
 use crate::protocol::grant::Standing;
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
@@ -18,6 +18,7 @@ use crate::store::{Refreshed, Rotation};
 pub async fn rotate(
     server: &Server,
     client: &Client,
+    caller: &Caller,
     request: &RefreshRequest,
 ) -> Result<TokenResponse> {
     let now = server.now();
@@ -31,9 +32,11 @@ pub async fn rotate(
         Standing::Good => {}
         Standing::Dead(why) => return Err(invalid_grant(why).into()),
         Standing::Replayed => {
-            return Err(revoke::replayed(server, client, grant, "refresh token")
-                .await?
-                .into());
+            return Err(
+                revoke::replayed(server, caller, grant, Artefact::RefreshToken)
+                    .await?
+                    .into(),
+            );
         }
     }
     let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
@@ -54,18 +57,21 @@ pub async fn rotate(
         grant_id: grant.id.clone(),
         expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
     };
-    let (id, event) = server.event(
-        Event::done(EventKind::TokensIssued, format!("refresh {}", grant.id))
-            .by(&grant.subject)
-            .client(&client.id),
-    );
+    let event = Event::TokensIssued {
+        grant_type: GrantType::RefreshToken,
+        user: Some(grant.subject.clone()),
+        client: client.id.clone(),
+        grant: Some(grant.id.clone()),
+        scope,
+    };
+    let entry = server.entry(event, caller);
     let rotated = server
         .store
-        .write((rotation, id, event), move |tx, (rotation, id, event)| {
+        .write((rotation, entry), move |tx, (rotation, entry)| {
             Box::pin(async move {
                 let rotated = tx.rotate(rotation, now).await?;
                 if rotated == Refreshed::Rotated {
-                    tx.record(id, event, now).await?;
+                    tx.record(entry, now).await?;
                 }
                 Ok(rotated)
             })
@@ -80,9 +86,11 @@ pub async fn rotate(
             .map(|row| row.standing(now));
         return match standing {
             Some(Standing::Replayed) => {
-                Err(revoke::replayed(server, client, grant, "refresh token")
-                    .await?
-                    .into())
+                Err(
+                    revoke::replayed(server, caller, grant, Artefact::RefreshToken)
+                        .await?
+                        .into(),
+                )
             }
             Some(Standing::Dead(why)) => Err(invalid_grant(why).into()),
             Some(Standing::Good) | None => {

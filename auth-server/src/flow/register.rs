@@ -7,9 +7,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{Result, Server};
+use super::{Error, Result, Server, audit};
 use crate::protocol::client::{Client, Method, Origin};
-use crate::protocol::event::{Event, Kind};
+use crate::protocol::event::{Caller, Event};
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register::{self, Information, Management};
 use crate::protocol::secret::{self, Digest, Secret, fingerprint};
@@ -22,9 +22,23 @@ const CHANGES: i64 = 30;
 /// When a refused registration may be tried again, in seconds.
 const LATER: u32 = 600;
 
-/// Registers a client (RFC 7591 §3); `address` is the caller's.
+/// Registers a client (RFC 7591 §3).
 #[tracing::instrument(target = "otel", name = "flow.register", skip_all)]
-pub async fn create(server: &Server, object: Map<String, Value>, address: &str) -> Result<Value> {
+pub async fn create(server: &Server, object: Map<String, Value>, caller: &Caller) -> Result<Value> {
+    let registered = register(server, object, caller).await;
+    if let Err(Error::Refused(refusal)) = &registered {
+        // The description may repeat what was sent; the log has it under the same request id.
+        let why = refusal.code.as_str().to_owned();
+        let event = match refusal.retry_after {
+            Some(_) => Event::RegistrationThrottled { why },
+            None => Event::RegistrationRefused { why },
+        };
+        audit::refused(server, event, caller).await;
+    }
+    registered
+}
+
+async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) -> Result<Value> {
     if !server.config.registration.dynamic {
         let why = "clients cannot register themselves here; ask the operator, or use a client id metadata document";
         return Err(Refusal::new(Code::RegistrationNotSupported, why)
@@ -39,7 +53,7 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
     if accepted.method == Method::None
         && accepted.is_native()
         && let Some(twin) = server.store.twin(&likeness).await?
-        && share(server, &twin, &likeness, address).await?
+        && share(server, &twin, &likeness, caller).await?
     {
         // With the caller's own redirect URIs, which differ from the registered ones by loopback ports at most.
         let shared = Information {
@@ -60,7 +74,7 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
         fingerprint: likeness,
         secret_digest: client_secret.as_ref().map(digest),
         registration_digest: Some(digest(&token)),
-        address: Some(origin_of(server, address)),
+        address: Some(origin_of(server, caller.address())),
         created_at: now,
     };
     // Looked at before the write, so that a flood is refused without work for the writer; the write looks again.
@@ -76,25 +90,24 @@ pub async fn create(server: &Server, object: Map<String, Value>, address: &str) 
         }),
     }
     .answer();
-    let named = client.metadata.client_name.as_deref().unwrap_or("no name");
-    let event = Event::done(Kind::Client, format!("registered: {named}"));
-    let (event_id, event) = server.event(event.client(&client.id).from(address));
+    let event = Event::ClientRegistered {
+        client: client.id.clone(),
+        name: client.metadata.client_name.clone(),
+    };
+    let entry = server.entry(event, caller);
     let limits = limits(server);
     let written = client.clone();
     let added = server
         .store
-        .write(
-            (written, event_id, event),
-            move |tx, (client, event_id, event)| {
-                Box::pin(async move {
-                    let added = tx.register_client(client, now - HOUR, limits).await?;
-                    if added {
-                        tx.record(event_id, event, now).await?;
-                    }
-                    Ok(added)
-                })
-            },
-        )
+        .write((written, entry), move |tx, (client, entry)| {
+            Box::pin(async move {
+                let added = tx.register_client(client, now - HOUR, limits).await?;
+                if added {
+                    tx.record(entry, now).await?;
+                }
+                Ok(added)
+            })
+        })
         .await?;
     if added {
         return Ok(answer);
@@ -109,7 +122,7 @@ async fn share(
     server: &Server,
     twin: &StoredClient,
     likeness: &str,
-    address: &str,
+    caller: &Caller,
 ) -> Result<bool> {
     let now = server.now();
     // Half of its term at most, so that it cannot run out while it counts as shared just now.
@@ -117,29 +130,26 @@ async fn share(
     if twin.registration_digest.is_none() && twin.created_at > recent {
         return Ok(true);
     }
-    let event = Event::done(Kind::Client, "registered again: shared, management closed");
-    let (event_id, event) = server.event(event.client(&twin.id).from(address));
-    let counted = fingerprint(&format!("shared {}", origin_of(server, address)));
+    let client = twin.id.clone();
+    let entry = server.entry(Event::ClientShared { client }, caller);
+    let counted = fingerprint(&format!("shared {}", origin_of(server, caller.address())));
     let most = server.config.registration.per_address;
     let facts = (twin.id.clone(), likeness.to_owned(), counted);
     let shared = server
         .store
-        .write(
-            (facts, event_id, event),
-            move |tx, (facts, event_id, event)| {
-                Box::pin(async move {
-                    let (id, likeness, counted) = facts;
-                    if tx.count_attempt(counted, HOUR, now).await?.0 > most {
-                        return Ok(None);
-                    }
-                    let shared = tx.share_registration(id, likeness, now, recent).await?;
-                    if shared == Shared::Now {
-                        tx.record(event_id, event, now).await?;
-                    }
-                    Ok(Some(shared))
-                })
-            },
-        )
+        .write((facts, entry), move |tx, (facts, entry)| {
+            Box::pin(async move {
+                let (id, likeness, counted) = facts;
+                if tx.count_attempt(counted, HOUR, now).await?.0 > most {
+                    return Ok(None);
+                }
+                let shared = tx.share_registration(id, likeness, now, recent).await?;
+                if shared == Shared::Now {
+                    tx.record(entry, now).await?;
+                }
+                Ok(Some(shared))
+            })
+        })
         .await?;
     match shared {
         Some(shared) => Ok(shared != Shared::Gone),
@@ -148,9 +158,9 @@ async fn share(
 }
 
 /// What is registered (RFC 7592 §2.1). The secret is not shown: only its digest is kept.
-pub async fn read(server: &Server, id: &str, token: &str) -> Result<Value> {
+pub async fn read(server: &Server, id: &str, token: &str, caller: &Caller) -> Result<Value> {
     let token = Secret::presented(token);
-    let client = managed(server, id, &token).await?;
+    let client = managed(server, id, &token, caller).await?;
     Ok(information(server, &client, None, &token))
 }
 
@@ -161,9 +171,10 @@ pub async fn update(
     id: &str,
     token: &str,
     object: Map<String, Value>,
+    caller: &Caller,
 ) -> Result<Value> {
     let token = Secret::presented(token);
-    let known = managed(server, id, &token).await?;
+    let known = managed(server, id, &token, caller).await?;
     let management = Management {
         uri: &uri(server, id),
         token: &token,
@@ -195,28 +206,27 @@ pub async fn update(
         ..known
     };
     let now = server.now();
-    let event = Event::done(Kind::Client, "changed its registration");
-    let (event_id, event) = server.event(event.client(id));
+    let event = Event::ClientChanged {
+        client: id.to_owned(),
+    };
+    let entry = server.entry(event, caller);
     let counted = fingerprint(&format!("changes {id}"));
     let facts = (client.clone(), counted);
     let updated = server
         .store
-        .write(
-            (facts, event_id, event),
-            move |tx, (facts, event_id, event)| {
-                Box::pin(async move {
-                    let (client, counted) = facts;
-                    if tx.count_attempt(counted, HOUR, now).await?.0 > CHANGES {
-                        return Ok(None);
-                    }
-                    let updated = tx.update_registration(client).await?;
-                    if updated {
-                        tx.record(event_id, event, now).await?;
-                    }
-                    Ok(Some(updated))
-                })
-            },
-        )
+        .write((facts, entry), move |tx, (facts, entry)| {
+            Box::pin(async move {
+                let (client, counted) = facts;
+                if tx.count_attempt(counted, HOUR, now).await?.0 > CHANGES {
+                    return Ok(None);
+                }
+                let updated = tx.update_registration(client).await?;
+                if updated {
+                    tx.record(entry, now).await?;
+                }
+                Ok(Some(updated))
+            })
+        })
         .await?;
     match updated {
         Some(true) => Ok(information(server, &client, fresh.as_ref(), &token)),
@@ -230,27 +240,26 @@ pub async fn update(
 }
 
 /// Ends a registration with everything that users granted it (RFC 7592 §2.3).
-pub async fn delete(server: &Server, id: &str, token: &str) -> Result<()> {
+pub async fn delete(server: &Server, id: &str, token: &str, caller: &Caller) -> Result<()> {
     let token = Secret::presented(token);
-    managed(server, id, &token).await?;
+    managed(server, id, &token, caller).await?;
     let now = server.now();
-    let event = Event::done(Kind::Client, "deleted its registration");
-    let (event_id, event) = server.event(event.client(id));
+    let event = Event::ClientDeleted {
+        client: id.to_owned(),
+    };
+    let entry = server.entry(event, caller);
     let (id, token) = (id.to_owned(), digest(&token));
     let ended = server
         .store
-        .write(
-            (id, token, event_id, event),
-            move |tx, (id, token, event_id, event)| {
-                Box::pin(async move {
-                    let ended = tx.end_registration(id, token, now).await?;
-                    if ended {
-                        tx.record(event_id, event, now).await?;
-                    }
-                    Ok(ended)
-                })
-            },
-        )
+        .write((id, token, entry), move |tx, (id, token, entry)| {
+            Box::pin(async move {
+                let ended = tx.end_registration(id, token, now).await?;
+                if ended {
+                    tx.record(entry, now).await?;
+                }
+                Ok(ended)
+            })
+        })
         .await?;
     if ended {
         Ok(())
@@ -261,7 +270,12 @@ pub async fn delete(server: &Server, id: &str, token: &str) -> Result<()> {
 
 /// The registration that the token manages. An unknown client, a closed registration and a wrong token are answered
 /// alike, after the same comparison.
-async fn managed(server: &Server, id: &str, token: &Secret) -> Result<StoredClient> {
+async fn managed(
+    server: &Server,
+    id: &str,
+    token: &Secret,
+    caller: &Caller,
+) -> Result<StoredClient> {
     let client = server.store.client(id).await?;
     let client = client.filter(|client| client.origin == Origin::Dynamic);
     let expected = client
@@ -269,7 +283,17 @@ async fn managed(server: &Server, id: &str, token: &Secret) -> Result<StoredClie
         .and_then(|client| client.registration_digest.clone())
         .unwrap_or_default();
     let right = token.digest().is(&Digest::stored(expected));
-    Ok(client.filter(|_| right).ok_or_else(not_managed)?)
+    match client {
+        Some(client) if right => Ok(client),
+        client => {
+            let event = Event::ClientAuthenticationRefused {
+                client: client.map(|client| client.id),
+                why: "registration access token".to_owned(),
+            };
+            audit::refused(server, event, caller).await;
+            Err(not_managed().into())
+        }
+    }
 }
 
 fn not_managed() -> Refusal {
@@ -323,7 +347,7 @@ async fn check_limits(server: &Server, address: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn too_many(setting: &'static str) -> super::Error {
+fn too_many(setting: &'static str) -> Error {
     invalid_request("too many registrations within an hour; try again later")
         .retry_after(LATER)
         .setting(setting)

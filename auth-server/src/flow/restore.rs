@@ -14,8 +14,8 @@ use super::backup::{checked_master_key, key_beside};
 use super::start;
 use crate::config::Config;
 use crate::effects::Effects;
-use crate::protocol::event::{Event, Kind};
-use crate::protocol::secret::identifier;
+use crate::protocol::event::{Caller, Deed, Entry, Event};
+use crate::protocol::secret::ordered_identifier;
 use crate::store::{self, Access, Location, Place, Store};
 
 /// What the operator wants.
@@ -105,22 +105,22 @@ pub async fn restore(
 async fn prepare(copy: &Path, effects: &Effects, wish: Wish<'_>) -> anyhow::Result<Option<u64>> {
     let store = Store::open(&Location::Sqlite(copy.to_owned()), Access::Command).await?;
     let now = effects.now();
-    let id = identifier("ev_", effects.fresh());
+    let id = ordered_identifier("ev_", now, 0, effects.fresh());
     let name = wish.source.file_name().unwrap_or_default();
-    let what = format!("restored from {}", name.to_string_lossy());
+    let from = name.to_string_lossy().into_owned();
     let revoke = wish.revoke_grants;
     let done = store
-        .write((id, what), move |tx, (id, what)| {
+        .write((id, from), move |tx, (id, from)| {
             Box::pin(async move {
-                let mut what = what.clone();
-                let mut ended = None;
-                if revoke {
-                    let grants = tx.end_everything(now).await?;
-                    what = format!("{what}, {grants} grants ended");
-                    ended = Some(grants);
-                }
-                tx.record(id, &Event::done(Kind::Operator, what), now)
-                    .await?;
+                let ended = if revoke {
+                    Some(tx.end_everything(now).await?)
+                } else {
+                    None
+                };
+                let from = from.clone();
+                let event = Event::Operator(Deed::Restored { from, ended });
+                let entry = Entry::new(id.clone(), event, Caller::Operator);
+                tx.record(&entry, now).await?;
                 Ok(ended)
             })
         })

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Result, Server, introspect};
 use crate::protocol::client::Client;
-use crate::protocol::event::{Event, Kind};
+use crate::protocol::event::{Artefact, Caller, Entry, Event};
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt;
 use crate::protocol::refusal::{Refusal, invalid_grant};
@@ -12,16 +12,19 @@ use crate::protocol::secret::Secret;
 
 /// Revokes a token of the client. Unknown and foreign tokens are answered like revoked ones (RFC 7009 §2.2).
 #[tracing::instrument(target = "otel", name = "flow.revoke", skip_all)]
-pub async fn revoke(server: &Server, client: &Client, token: &str) -> Result<()> {
+pub async fn revoke(server: &Server, client: &Client, caller: &Caller, token: &str) -> Result<()> {
     let row = server
         .store
         .refresh_token(Secret::presented(token).digest().as_str())
         .await?;
     if let Some(row) = row.filter(|row| row.grant.client_id == client.id) {
-        let event = Event::done(Kind::Revoke, format!("refresh token {}", row.grant.id))
-            .by(&row.grant.subject)
-            .client(&client.id);
-        return family(server, &row.grant.id, event).await;
+        let grant = row.grant;
+        let event = Event::RevokeGrant {
+            user: grant.subject,
+            client: grant.client_id,
+            grant: grant.id.clone(),
+        };
+        return family(server, grant.id, server.entry(event, caller)).await;
     }
     let Some(living) = introspect::living(server, token).await? else {
         return Ok(());
@@ -34,15 +37,18 @@ pub async fn revoke(server: &Server, client: &Client, token: &str) -> Result<()>
         return Ok(());
     }
     let now = server.now();
-    let (id, event) =
-        server.event(Event::done(Kind::Revoke, format!("access token {jti}")).client(&client.id));
     let jti = jti.to_owned();
+    let event = Event::RevokeAccessToken {
+        client: client.id.clone(),
+        jti: jti.clone(),
+    };
+    let entry = server.entry(event, caller);
     server
         .store
-        .write((jti, id, event), move |tx, (jti, id, event)| {
+        .write((jti, entry), move |tx, (jti, entry)| {
             Box::pin(async move {
                 tx.note_seen("revoked", jti, exp).await?;
-                tx.record(id, event, now).await
+                tx.record(entry, now).await
             })
         })
         .await?;
@@ -52,29 +58,39 @@ pub async fn revoke(server: &Server, client: &Client, token: &str) -> Result<()>
 /// Revokes the family of something that was used twice, and says so.
 pub async fn replayed(
     server: &Server,
-    client: &Client,
+    caller: &Caller,
     grant: &Grant,
-    what: &str,
+    artefact: Artefact,
 ) -> Result<Refusal> {
-    let event = Event::refused(Kind::Replay, format!("{what} of {}", grant.id))
-        .by(&grant.subject)
-        .client(&client.id);
-    family(server, &grant.id, event).await?;
-    Ok(invalid_grant(format!(
-        "the {what} was used before; everything that came from it is revoked (RFC 9700 4.14)"
-    )))
+    let entry = server.entry(replay(grant, artefact), caller);
+    family(server, grant.id.clone(), entry).await?;
+    Ok(used_before(artefact))
 }
 
-async fn family(server: &Server, grant_id: &str, event: Event) -> Result<()> {
+/// That something was used twice.
+pub(super) fn replay(grant: &Grant, artefact: Artefact) -> Event {
+    Event::Replay {
+        artefact,
+        user: grant.subject.clone(),
+        client: grant.client_id.clone(),
+        grant: grant.id.clone(),
+    }
+}
+
+pub(super) fn used_before(artefact: Artefact) -> Refusal {
+    invalid_grant(format!(
+        "the {artefact} was used before; everything that came from it is revoked (RFC 9700 4.14)"
+    ))
+}
+
+async fn family(server: &Server, grant_id: String, entry: Entry) -> Result<()> {
     let now = server.now();
-    let grant_id = grant_id.to_owned();
-    let (id, event) = server.event(event);
     server
         .store
-        .write((grant_id, id, event), move |tx, (grant_id, id, event)| {
+        .write((grant_id, entry), move |tx, (grant_id, entry)| {
             Box::pin(async move {
                 if tx.revoke_grant(grant_id, now).await? {
-                    tx.record(id, event, now).await?;
+                    tx.record(entry, now).await?;
                 }
                 Ok(())
             })

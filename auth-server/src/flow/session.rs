@@ -1,6 +1,7 @@
 //! A browser: its cookie from before sign-in, and the session of the user who signed in.
 
 use super::{Result, Server};
+use crate::protocol::event::Caller;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::secret::{Kind, Secret, same};
 use crate::store::{Session, User};
@@ -19,8 +20,8 @@ pub struct Browser {
     pub signed_in: Option<(Session, User)>,
     /// The mark of a device on which somebody signed in before, unverified.
     pub device: Option<String>,
-    /// The caller's address.
-    pub address: String,
+    /// Where it calls from.
+    pub caller: Caller,
 }
 
 impl Browser {
@@ -59,7 +60,7 @@ pub async fn load(
     browser: Option<&str>,
     session: Option<&str>,
     device: Option<String>,
-    address: String,
+    caller: Caller,
 ) -> Result<Browser> {
     let signed_in = match session {
         Some(cookie) => living(server, &Secret::presented(cookie)).await?,
@@ -71,7 +72,7 @@ pub async fn load(
         secret: known.unwrap_or_else(|| Secret::mint(Kind::Browser, server.effects.fresh())),
         signed_in,
         device,
-        address,
+        caller,
     })
 }
 

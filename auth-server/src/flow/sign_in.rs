@@ -3,10 +3,10 @@
 //! so nobody elsewhere can lock the user out.
 
 use super::session::Browser;
-use super::{Result, Server};
+use super::{Result, Server, audit};
 use crate::config::normal_username;
 use crate::credential::password;
-use crate::protocol::event::{Event, Kind as EventKind};
+use crate::protocol::event::{Event, Limit};
 use crate::protocol::known_device::KnownDevice;
 use crate::protocol::network;
 use crate::protocol::refusal::{Code, Refusal};
@@ -41,32 +41,23 @@ pub async fn with_password(
     else {
         return Ok(Attempt::Wrong);
     };
-    let user = server
-        .store
-        .user_by_name(&username)
-        .await?
-        .filter(|user| user.disabled_at.is_none());
+    let known = server.store.user_by_name(&username).await?;
+    let known_id = known.as_ref().map(|user| user.id.clone());
+    let user = known.filter(|user| user.disabled_at.is_none());
     let device = known_device(server, browser, user.as_ref());
     let limits = match (&device, &user) {
         (Some(device), Some(user)) => Limits::of_device(&device.counter(&user.id)),
-        _ => Limits::of(&username, &browser.address),
+        _ => Limits::of(&username, browser.caller.address()),
     };
-    limits.count(server).await?;
+    if let Some((by, refusal)) = limits.count(server).await? {
+        let event = Event::SignInThrottled { user: known_id, by };
+        audit::refused(server, event, &browser.caller).await;
+        return Err(refusal.into());
+    }
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
     if !server.passwords.verify(clear.to_owned(), hash).await? {
-        let event =
-            Event::refused(EventKind::SignIn, "wrong user name or password").from(&browser.address);
-        let (id, event) = server.event(match &user {
-            Some(user) => event.by(&user.id),
-            None => event,
-        });
-        let now = server.now();
-        server
-            .store
-            .write((id, event), move |tx, (id, event)| {
-                Box::pin(async move { tx.record(id, event, now).await })
-            })
-            .await?;
+        let event = Event::SignInRefused { user: known_id };
+        audit::refused(server, event, &browser.caller).await;
         return Ok(Attempt::Wrong);
     }
     let Some(user) = user else {
@@ -104,11 +95,10 @@ async fn start_session(
         last_seen_at: now,
         expires_at: now + server.config.sessions.lifetime,
     };
-    let (id, event) = server.event(
-        Event::done(EventKind::SignIn, "password")
-            .by(&user.id)
-            .from(&browser.address),
-    );
+    let event = Event::SignIn {
+        user: user.id.clone(),
+    };
+    let entry = server.entry(event, &browser.caller);
     let (new, old, request) = (
         session.clone(),
         browser.session_digest().map(str::to_owned),
@@ -117,8 +107,8 @@ async fn start_session(
     server
         .store
         .write(
-            (new, old, request, limits, id, event),
-            move |tx, (new, old, request, limits, id, event)| {
+            (new, old, request, limits, entry),
+            move |tx, (new, old, request, limits, entry)| {
                 Box::pin(async move {
                     if let Some(old) = &old {
                         tx.delete_session(old).await?;
@@ -131,7 +121,7 @@ async fn start_session(
                     if let Some(address) = &limits.address {
                         tx.forgive_attempt(address).await?;
                     }
-                    tx.record(id, event, now).await
+                    tx.record(entry, now).await
                 })
             },
         )
@@ -167,7 +157,8 @@ impl Limits {
         }
     }
 
-    async fn count(&self, server: &Server) -> Result<()> {
+    /// Counts the attempt; answers with the limit that it passes.
+    async fn count(&self, server: &Server) -> Result<Option<(Limit, Refusal)>> {
         let now = server.now();
         let limits = server.config.sign_in;
         let keys = self.clone();
@@ -189,22 +180,18 @@ impl Limits {
             })
             .await?;
         let over = [
-            (account, limits.attempts_per_account),
-            (address, limits.attempts_per_address),
+            (Limit::Account, account, limits.attempts_per_account),
+            (Limit::Address, address, limits.attempts_per_address),
         ];
-        match over.into_iter().find(|((count, _), most)| count > most) {
-            None => Ok(()),
-            Some(((_, forgotten_at), _)) => {
-                let wait = u32::try_from(forgotten_at - now).unwrap_or(1);
-                Err(Refusal::new(
-                    Code::TooManyRequests,
-                    "too many attempts to sign in; wait and try again",
-                )
-                .setting("sign_in")
-                .retry_after(wait)
-                .into())
-            }
-        }
+        let over = over.into_iter().find(|(_, (count, _), most)| count > most);
+        Ok(over.map(|(limit, (_, forgotten_at), _)| {
+            let wait = u32::try_from(forgotten_at - now).unwrap_or(1);
+            let refusal = Refusal::new(
+                Code::TooManyRequests,
+                "too many attempts to sign in; wait and try again",
+            );
+            (limit, refusal.setting("sign_in").retry_after(wait))
+        }))
     }
 }
 
@@ -216,17 +203,16 @@ pub async fn out(server: &Server, browser: &Browser) -> Result<()> {
     };
     let now = server.now();
     let digest = session.digest.clone();
-    let (id, event) = server.event(
-        Event::done(EventKind::SignOut, "")
-            .by(&session.user_id)
-            .from(&browser.address),
-    );
+    let event = Event::SignOut {
+        user: session.user_id.clone(),
+    };
+    let entry = server.entry(event, &browser.caller);
     server
         .store
-        .write((digest, id, event), move |tx, (digest, id, event)| {
+        .write((digest, entry), move |tx, (digest, entry)| {
             Box::pin(async move {
                 tx.delete_session(digest).await?;
-                tx.record(id, event, now).await
+                tx.record(entry, now).await
             })
         })
         .await?;

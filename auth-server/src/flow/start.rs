@@ -1,14 +1,16 @@
 //! Bringing a server up: master key, store, signing keys, and the users of the configuration.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, RwLock};
 
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{Inner, Server, client_keys, clients, keys, limits, logos, passwords, published, tick};
+use super::{
+    Inner, Server, audit, client_keys, clients, keys, limits, logos, passwords, published, tick,
+};
 use crate::config::{Config, Password};
 use crate::credential::password;
 use crate::effects::Effects;
@@ -35,6 +37,8 @@ impl Server {
             limits: limits::Limits::new(&config.limits),
             stopping: AtomicBool::new(false),
             metadata: published::Published::new(&super::metadata(&config, &config.resources)),
+            refusals: audit::Refusals::default(),
+            events: AtomicU32::new(0),
             resources: RwLock::new(Arc::new(config.resources.clone())),
             config,
             store,

@@ -69,7 +69,7 @@ async fn forget(server: &Server) {
 }
 
 async fn sweep(server: &Server, walk: &mut Walk) -> Result<()> {
-    let (unused, audit) = (server.config.registration.unused, server.config.audit_keep);
+    let (unused, audit) = (server.config.registration.unused, server.config.audit.keep);
     for _ in 0..MOST_BATCHES {
         let began = Instant::now();
         let swept = server

@@ -3,6 +3,7 @@
 use super::{Result, Server, client_credentials, code, refresh};
 use crate::metrics::METRICS;
 use crate::protocol::client::Client;
+use crate::protocol::event::Caller;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::{TokenRequest, TokenResponse};
 
@@ -11,10 +12,11 @@ use crate::protocol::token::{TokenRequest, TokenResponse};
 pub async fn exchange(
     server: &Server,
     client: &Client,
+    caller: &Caller,
     request: TokenRequest,
-    address: &str,
 ) -> Result<TokenResponse> {
-    let exchanged = by_grant(server, client, request).await;
+    let address = caller.address();
+    let exchanged = by_grant(server, client, caller, request).await;
     match &exchanged {
         Ok(_) => server.limits.was_right(&client.id, address, server.now()),
         Err(error) if error.is_guess() => {
@@ -28,10 +30,11 @@ pub async fn exchange(
 async fn by_grant(
     server: &Server,
     client: &Client,
+    caller: &Caller,
     request: TokenRequest,
 ) -> Result<TokenResponse> {
     let grant_type = request.grant_type().as_str();
-    let answer = dispatch(server, client, request).await;
+    let answer = dispatch(server, client, caller, request).await;
     let outcome = match &answer {
         Ok(_) => "issued",
         Err(error) => error.code().as_str(),
@@ -43,6 +46,7 @@ async fn by_grant(
 async fn dispatch(
     server: &Server,
     client: &Client,
+    caller: &Caller,
     request: TokenRequest,
 ) -> Result<TokenResponse> {
     let grant = request.grant_type();
@@ -56,10 +60,10 @@ async fn dispatch(
         .into());
     }
     match request {
-        TokenRequest::Code(request) => code::redeem(server, client, &request).await,
-        TokenRequest::Refresh(request) => refresh::rotate(server, client, &request).await,
+        TokenRequest::Code(request) => code::redeem(server, client, caller, &request).await,
+        TokenRequest::Refresh(request) => refresh::rotate(server, client, caller, &request).await,
         TokenRequest::ClientCredentials(request) => {
-            client_credentials::grant(server, client, &request)
+            client_credentials::grant(server, client, caller, &request).await
         }
     }
 }

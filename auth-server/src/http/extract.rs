@@ -8,7 +8,9 @@
 //! | [`Visitor`] | the browser's cookies were read, its session is alive |
 //! | [`Posted`] | a form of ours came from this browser: its CSRF token is right |
 //! | [`Bearer`] | a bearer token was sent in the header, or in the form |
+//! | [`Caller`] | nothing: it says where the request came from |
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -21,10 +23,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::error::Error;
+use super::layers::RequestId;
 use crate::flow::client_auth::{self, Presented};
 use crate::flow::session::{self, Browser};
 use crate::flow::{self, Server};
 use crate::protocol::client::Client;
+use crate::protocol::event::Caller;
 use crate::protocol::network;
 use crate::protocol::params::Params;
 use crate::protocol::refusal::{Code, Refusal, invalid_client, invalid_request};
@@ -103,8 +107,7 @@ pub(crate) fn wrong_media_type(wanted: &str) -> Refusal {
 pub(crate) struct FromClient {
     pub(crate) client: Arc<Client>,
     pub(crate) params: Params,
-    /// The caller's address.
-    pub(crate) address: String,
+    pub(crate) caller: Caller,
 }
 
 impl FromRequest<Server> for FromClient {
@@ -112,22 +115,18 @@ impl FromRequest<Server> for FromClient {
 
     async fn from_request(request: Request, server: &Server) -> Result<FromClient, Response> {
         let basic = basic(request.headers());
+        let caller = caller(request.headers(), request.extensions(), server);
         let used_basic = !matches!(basic, Ok(None));
-        let address = address(request.headers(), request.extensions(), server);
         let authenticated = async {
             let basic = basic?;
             let Body(params) = Body::from_request(request, server).await?;
             params.refuse_repeats()?;
-            let presented = Presented {
-                basic,
-                params,
-                address,
-            };
-            let client = client_auth::authenticate(server, &presented).await?;
+            let presented = Presented { basic, params };
+            let client = client_auth::authenticate(server, &presented, &caller).await?;
             Ok(FromClient {
                 client,
                 params: presented.params,
-                address: presented.address,
+                caller,
             })
         };
         authenticated
@@ -195,8 +194,7 @@ fn authorization(headers: &HeaderMap, scheme: &str) -> Result<Option<String>, Re
 pub(crate) struct FromClientToken {
     pub(crate) client: Arc<Client>,
     pub(crate) request: TokenRequest,
-    /// The caller's address.
-    pub(crate) address: String,
+    pub(crate) caller: Caller,
 }
 
 impl FromRequest<Server> for FromClientToken {
@@ -206,14 +204,14 @@ impl FromRequest<Server> for FromClientToken {
         let FromClient {
             client,
             params,
-            address,
+            caller,
         } = FromClient::from_request(request, server).await?;
         let request =
             TokenRequest::parse(&params).map_err(|refusal| Error::from(refusal).into_response())?;
         Ok(FromClientToken {
             client,
             request,
-            address,
+            caller,
         })
     }
 }
@@ -226,7 +224,7 @@ impl FromRequestParts<Server> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Visitor, Error> {
         let cookies = super::cookies::Names::of(server);
-        let address = address(&parts.headers, &parts.extensions, server);
+        let caller = caller(&parts.headers, &parts.extensions, server);
         let read = |name| super::cookies::read(&parts.headers, name);
         Ok(Visitor(
             session::load(
@@ -234,7 +232,7 @@ impl FromRequestParts<Server> for Visitor {
                 read(cookies.browser).as_deref(),
                 read(cookies.session).as_deref(),
                 read(cookies.device),
-                address,
+                caller,
             )
             .await?,
         ))
@@ -297,6 +295,22 @@ impl FromRequest<Server> for Bearer {
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         Err(response)
+    }
+}
+
+impl FromRequestParts<Server> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Caller, Infallible> {
+        Ok(caller(&parts.headers, &parts.extensions, server))
+    }
+}
+
+fn caller(headers: &HeaderMap, extensions: &Extensions, server: &Server) -> Caller {
+    let id = extensions.get::<RequestId>();
+    Caller::Request {
+        address: address(headers, extensions, server),
+        id: id.map(|id| id.0.clone()).unwrap_or_default(),
     }
 }
 

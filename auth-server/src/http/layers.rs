@@ -70,7 +70,7 @@ pub(crate) fn around(router: Router<Server>, server: &Server) -> Router<Server> 
 
 /// The id of a request, for the log and the error page.
 #[derive(Clone)]
-struct RequestId(String);
+pub(crate) struct RequestId(pub(crate) String);
 
 /// Headers of every response, the log's span, and what is counted.
 async fn every(State(server): State<Server>, mut request: Request, next: Next) -> Response {

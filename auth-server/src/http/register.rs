@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::extract::{self, Bearer};
 use crate::flow::{self, Server};
+use crate::protocol::event::Caller;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register;
 
@@ -19,40 +20,43 @@ const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-s
 /// `POST /register` (RFC 7591 §3.1)
 pub(crate) async fn create(
     State(server): State<Server>,
-    Caller(address): Caller,
+    caller: Caller,
     Object(object): Object,
 ) -> Result<Response, Error> {
-    let answer = flow::register::create(&server, object, &address).await?;
+    let answer = flow::register::create(&server, object, &caller).await?;
     Ok((StatusCode::CREATED, NO_STORE, Json(answer)).into_response())
 }
 
 /// `GET /register/{client_id}` (RFC 7592 §2.1)
 pub(crate) async fn read(
     State(server): State<Server>,
+    caller: Caller,
     ClientId(id): ClientId,
     Bearer(token): Bearer,
 ) -> Result<Response, Error> {
-    let answer = flow::register::read(&server, &id, &token).await?;
+    let answer = flow::register::read(&server, &id, &token, &caller).await?;
     Ok((NO_STORE, Json(answer)).into_response())
 }
 
 /// `PUT /register/{client_id}` (RFC 7592 §2.2)
 pub(crate) async fn update(
     State(server): State<Server>,
+    caller: Caller,
     ClientId(id): ClientId,
     Update { token, object }: Update,
 ) -> Result<Response, Error> {
-    let answer = flow::register::update(&server, &id, &token, object).await?;
+    let answer = flow::register::update(&server, &id, &token, object, &caller).await?;
     Ok((NO_STORE, Json(answer)).into_response())
 }
 
 /// `DELETE /register/{client_id}` (RFC 7592 §2.3)
 pub(crate) async fn delete(
     State(server): State<Server>,
+    caller: Caller,
     ClientId(id): ClientId,
     Bearer(token): Bearer,
 ) -> Result<Response, Error> {
-    flow::register::delete(&server, &id, &token).await?;
+    flow::register::delete(&server, &id, &token, &caller).await?;
     Ok((StatusCode::NO_CONTENT, NO_STORE).into_response())
 }
 
@@ -71,21 +75,6 @@ impl FromRequestParts<Server> for ClientId {
             return Err(malformed().into());
         }
         Ok(ClientId(id))
-    }
-}
-
-/// The caller's address, as [`extract::address`] knows it.
-pub(crate) struct Caller(String);
-
-impl FromRequestParts<Server> for Caller {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Caller, Error> {
-        Ok(Caller(extract::address(
-            &parts.headers,
-            &parts.extensions,
-            server,
-        )))
     }
 }
 

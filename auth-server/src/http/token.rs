@@ -15,11 +15,11 @@ pub(crate) async fn exchange(
     FromClientToken {
         client,
         request,
-        address,
+        caller,
     }: FromClientToken,
 ) -> Result<Json<TokenResponse>, Error> {
     Ok(Json(
-        token::exchange(&server, &client, request, &address).await?,
+        token::exchange(&server, &client, &caller, request).await?,
     ))
 }
 
@@ -36,8 +36,12 @@ pub(crate) async fn introspect(
 /// `POST /revoke` (RFC 7009)
 pub(crate) async fn revoke(
     State(server): State<Server>,
-    FromClient { client, params, .. }: FromClient,
+    FromClient {
+        client,
+        params,
+        caller,
+    }: FromClient,
 ) -> Result<StatusCode, Error> {
-    revoke::revoke(&server, &client, params.need("token")?).await?;
+    revoke::revoke(&server, &client, &caller, params.need("token")?).await?;
     Ok(StatusCode::OK)
 }

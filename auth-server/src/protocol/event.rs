@@ -1,116 +1,329 @@
-//! Everything that is audited, logged or counted. A change and its event are written in one transaction.
+//! Everything that is audited, logged or counted. An [`Event`] holds exactly what happened, an [`Entry`] adds who called
+//! from where; its words for the log, the row and the metric are made here alone. A change and its entry are written in
+//! one transaction. No variant has room for a secret.
 
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was done.
-    Done,
-    /// It was refused.
-    Refused,
-}
+mod kind;
+mod words;
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A password was accepted or not.
-    SignIn,
+use super::client::GrantType;
+use super::scope::Scope;
+
+pub use kind::{Kind, Outcome};
+
+/// What happened. Users, clients, grants and keys stand here by their ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say it; fields are ids")]
+pub enum Event {
+    /// A password was right and a session began.
+    SignIn { user: String },
+    /// The password was wrong, or nobody has that name: then there is no `user`. The name itself is not kept, because
+    /// people type passwords into that field.
+    SignInRefused { user: Option<String> },
+    /// Too many attempts came before, for this user or from this network.
+    SignInThrottled { user: Option<String>, by: Limit },
     /// A session ended at the user's wish.
-    SignOut,
-    /// The user answered the consent page.
-    Consent,
-    /// The user disconnected a client.
-    Disconnect,
-    /// Tokens were issued or refreshed.
-    TokensIssued,
-    /// A code or refresh token came a second time; its family was revoked.
-    Replay,
-    /// A client revoked a token.
-    Revoke,
-    /// A client registered, changed or deleted itself, or a document was accepted.
-    Client,
-    /// A signing key was made or retired.
-    Key,
-    /// An operator changed users, clients or resources.
-    Operator,
+    SignOut { user: String },
+    /// The user allowed this scope, with what was allowed before.
+    Consent {
+        user: String,
+        client: String,
+        scope: Scope,
+    },
+    /// The user declined.
+    ConsentRefused {
+        user: Option<String>,
+        client: String,
+    },
+    /// The user disconnected a client: its consent ended with everything granted.
+    Disconnect { user: String, client: String },
+    /// Tokens were issued; without a user to a client itself, without a grant nothing can be refreshed.
+    TokensIssued {
+        grant_type: GrantType,
+        user: Option<String>,
+        client: String,
+        grant: Option<String>,
+        scope: Scope,
+    },
+    /// Something single-use came a second time; its whole grant was revoked.
+    Replay {
+        artefact: Artefact,
+        user: String,
+        client: String,
+        grant: String,
+    },
+    /// A client revoked a refresh token, and with it the grant.
+    RevokeGrant {
+        user: String,
+        client: String,
+        grant: String,
+    },
+    /// A client revoked one access token.
+    RevokeAccessToken { client: String, jti: String },
+    /// A client failed to authenticate; without `client` nobody is known by that id.
+    ClientAuthenticationRefused { client: Option<String>, why: String },
+    /// An authentication was refused unread, because too many from there were wrong before.
+    ClientAuthenticationThrottled,
+    /// A client registered itself.
+    ClientRegistered {
+        client: String,
+        name: Option<String>,
+    },
+    /// The same software registered again: the registration is shared and its management closed.
+    ClientShared { client: String },
+    /// A registration was refused.
+    RegistrationRefused { why: String },
+    /// A registration was refused because too many came before.
+    RegistrationThrottled { why: String },
+    /// A client changed its registration.
+    ClientChanged { client: String },
+    /// A client deleted its registration.
+    ClientDeleted { client: String },
+    /// A client's document was accepted: it is new or says something new.
+    DocumentAccepted { client: String, news: &'static str },
+    /// A client's document is gone and our copy with it.
+    DocumentWithdrawn { client: String },
+    /// A first signing key of an algorithm was made.
+    KeyMade {
+        kid: String,
+        alg: &'static str,
+        signs_from: i64,
+    },
+    /// A signing key followed another; `withdrawn` when the old ones are trusted no more.
+    KeyRotated {
+        kid: String,
+        alg: &'static str,
+        signs_from: i64,
+        withdrawn: bool,
+    },
+    /// The operator changed something.
+    Operator(Deed),
 }
 
-impl Kind {
-    /// The word in the log and the audit row.
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `sign_in.attempts_per_account`
+    Account,
+    /// `sign_in.attempts_per_address`
+    Address,
+}
+
+/// What was used a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Artefact {
+    /// An authorization code.
+    Code,
+    /// A refresh token.
+    RefreshToken,
+}
+
+/// What the operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say it; fields are ids and names")]
+pub enum Deed {
+    UserAdded {
+        user: String,
+        name: String,
+    },
+    PasswordSet {
+        user: String,
+        name: String,
+        revoked: bool,
+    },
+    UserDisabled {
+        user: String,
+        name: String,
+    },
+    UserEnabled {
+        user: String,
+        name: String,
+    },
+    UserDeleted {
+        user: String,
+        name: String,
+    },
+    ClientAdded {
+        client: String,
+    },
+    SecretReplaced {
+        client: String,
+    },
+    ClientDeleted {
+        client: String,
+    },
+    ResourcePut {
+        resource: String,
+    },
+    ResourceDeleted {
+        resource: String,
+    },
+    /// A backup was brought back, by its file's name; `ended` is how many grants were ended with that.
+    Restored {
+        from: String,
+        ended: Option<u64>,
+    },
+}
+
+/// Who called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody over the network.
+    Request {
+        /// The address, as far as the trusted proxies tell.
+        address: String,
+        /// The `x-request-id` of the answer.
+        id: String,
+    },
+    /// The operator, with a command.
+    Operator,
+    /// The server itself: on its schedule, or reading a client's document.
+    Server,
+}
+
+/// An event with who called; one row of the audit trail.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The row's id.
+    pub id: String,
+    /// What happened.
+    pub event: Event,
+    /// Who called.
+    pub caller: Caller,
+    /// How many refusals of this kind were not written since the last one that was.
+    pub left_out: u64,
+}
+
+impl Caller {
+    /// The address, or the word for who else it was.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub fn address(&self) -> &str {
         match self {
-            Kind::SignIn => "sign_in",
-            Kind::SignOut => "sign_out",
-            Kind::Consent => "consent",
-            Kind::Disconnect => "disconnect",
-            Kind::TokensIssued => "tokens_issued",
-            Kind::Replay => "replay",
-            Kind::Revoke => "revoke",
-            Kind::Client => "client",
-            Kind::Key => "key",
-            Kind::Operator => "operator",
+            Caller::Request { address, .. } => address,
+            Caller::Operator => "operator",
+            Caller::Server => "server",
         }
     }
-}
 
-/// One event: who, what, from where, with which outcome. Never a secret.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// What happened.
-    pub kind: Kind,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The user, by id.
-    pub subject: Option<String>,
-    /// The client, by id.
-    pub client_id: Option<String>,
-    /// The address it came from.
-    pub address: Option<String>,
-    /// A few words more: the grant, the scope, the reason.
-    pub detail: String,
+    /// The id under which the log has the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Caller::Request { id, .. } => Some(id),
+            Caller::Operator | Caller::Server => None,
+        }
+    }
 }
 
 impl Event {
-    /// An event that was done.
+    /// Kind, outcome, and the ids of the user and the client whom it concerns.
+    fn facts(&self) -> (Kind, Outcome, Option<&str>, Option<&str>) {
+        use Outcome::{Done, Refused, Throttled};
+        match self {
+            Event::SignIn { user } => (Kind::SignIn, Done, Some(user), None),
+            Event::SignInRefused { user } => (Kind::SignIn, Refused, user.as_deref(), None),
+            Event::SignInThrottled { user, .. } => (Kind::SignIn, Throttled, user.as_deref(), None),
+            Event::SignOut { user } => (Kind::SignOut, Done, Some(user), None),
+            Event::Consent { user, client, .. } => (Kind::Consent, Done, Some(user), Some(client)),
+            Event::ConsentRefused { user, client } => {
+                (Kind::Consent, Refused, user.as_deref(), Some(client))
+            }
+            Event::Disconnect { user, client } => {
+                (Kind::Disconnect, Done, Some(user), Some(client))
+            }
+            Event::TokensIssued { user, client, .. } => {
+                (Kind::TokensIssued, Done, user.as_deref(), Some(client))
+            }
+            Event::Replay { user, client, .. } => (Kind::Replay, Refused, Some(user), Some(client)),
+            Event::RevokeGrant { user, client, .. } => {
+                (Kind::Revoke, Done, Some(user), Some(client))
+            }
+            Event::RevokeAccessToken { client, .. } => (Kind::Revoke, Done, None, Some(client)),
+            Event::ClientAuthenticationRefused { client, .. } => {
+                (Kind::ClientAuthentication, Refused, None, client.as_deref())
+            }
+            Event::ClientAuthenticationThrottled => {
+                (Kind::ClientAuthentication, Throttled, None, None)
+            }
+            Event::ClientRegistered { client, .. } | Event::ClientShared { client } => {
+                (Kind::ClientRegistered, Done, None, Some(client))
+            }
+            Event::RegistrationRefused { .. } => (Kind::ClientRegistered, Refused, None, None),
+            Event::RegistrationThrottled { .. } => (Kind::ClientRegistered, Throttled, None, None),
+            Event::ClientChanged { client } => (Kind::ClientChanged, Done, None, Some(client)),
+            Event::ClientDeleted { client } => (Kind::ClientDeleted, Done, None, Some(client)),
+            Event::DocumentAccepted { client, .. } | Event::DocumentWithdrawn { client } => {
+                (Kind::Document, Done, None, Some(client))
+            }
+            Event::KeyMade { .. } => (Kind::KeyMade, Done, None, None),
+            Event::KeyRotated { .. } => (Kind::KeyRotated, Done, None, None),
+            Event::Operator(deed) => {
+                let (user, client) = deed.concerns();
+                (Kind::Operator, Done, user, client)
+            }
+        }
+    }
+}
+
+impl Deed {
+    fn concerns(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Deed::UserAdded { user, .. }
+            | Deed::PasswordSet { user, .. }
+            | Deed::UserDisabled { user, .. }
+            | Deed::UserEnabled { user, .. }
+            | Deed::UserDeleted { user, .. } => (Some(user), None),
+            Deed::ClientAdded { client }
+            | Deed::SecretReplaced { client }
+            | Deed::ClientDeleted { client } => (None, Some(client)),
+            Deed::ResourcePut { .. } | Deed::ResourceDeleted { .. } | Deed::Restored { .. } => {
+                (None, None)
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// An entry; `id` is fresh.
     #[must_use]
-    pub fn done(kind: Kind, detail: impl Into<String>) -> Event {
-        Event {
-            kind,
-            outcome: Outcome::Done,
-            subject: None,
-            client_id: None,
-            address: None,
-            detail: detail.into(),
+    pub fn new(id: String, event: Event, caller: Caller) -> Entry {
+        Entry {
+            id,
+            event,
+            caller,
+            left_out: 0,
         }
     }
 
-    /// An event that was refused.
+    /// What kind of event.
     #[must_use]
-    pub fn refused(kind: Kind, detail: impl Into<String>) -> Event {
-        Event {
-            outcome: Outcome::Refused,
-            ..Event::done(kind, detail)
+    pub fn kind(&self) -> Kind {
+        self.event.facts().0
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.event.facts().1
+    }
+
+    /// The id of the user whom it concerns.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.event.facts().2
+    }
+
+    /// The id of the client that it concerns.
+    #[must_use]
+    pub fn client(&self) -> Option<&str> {
+        self.event.facts().3
+    }
+
+    /// The few words more: the grant, the scope, the reason.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self.left_out {
+            0 => self.event.to_string(),
+            more => format!("{}; {more} before it were not written", self.event),
         }
-    }
-
-    /// Names the user.
-    #[must_use]
-    pub fn by(mut self, subject: impl Into<String>) -> Event {
-        self.subject = Some(subject.into());
-        self
-    }
-
-    /// Names the client.
-    #[must_use]
-    pub fn client(mut self, client_id: impl Into<String>) -> Event {
-        self.client_id = Some(client_id.into());
-        self
-    }
-
-    /// Names the address.
-    #[must_use]
-    pub fn from(mut self, address: impl Into<String>) -> Event {
-        self.address = Some(address.into());
-        self
     }
 }

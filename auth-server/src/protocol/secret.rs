@@ -148,6 +148,16 @@ pub fn identifier(prefix: &str, fresh: [u8; 16]) -> String {
     format!("{prefix}{}", URL_SAFE_NO_PAD.encode(fresh))
 }
 
+/// An identifier that sorts by time: unix seconds, then a count within them, then 64 random bits. Rows under it go to the
+/// end of their index.
+#[must_use]
+pub fn ordered_identifier(prefix: &str, now: i64, count: u32, fresh: [u8; 8]) -> String {
+    format!(
+        "{prefix}{now:08x}{count:08x}{}",
+        URL_SAFE_NO_PAD.encode(fresh)
+    )
+}
+
 /// SHA-256 of any text in base64url: fingerprints and keys of throttles.
 #[must_use]
 pub fn fingerprint(text: &str) -> String {

@@ -54,7 +54,7 @@ impl Tx {
             .execute(c).await.map(|_| ()))
     }
 
-    /// Claims the code; when another request was first, its family is revoked in the same transaction.
+    /// Claims the code; when another request was first, the caller revokes its family in the same transaction.
     pub async fn redeem_code(
         &mut self,
         digest: &str,
@@ -65,7 +65,6 @@ impl Tx {
         let claimed = write!(self, c => sqlx::query(CLAIM).bind(digest).bind(now).execute(c).await?.rows_affected())
             == 1;
         if !claimed {
-            self.revoke_grant(&row.grant.id, now).await?;
             return Ok(Redeemed::Replayed);
         }
         let stands = self.hold_consent(&row.consent_id).await?;

@@ -38,8 +38,9 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Postgres, Transaction};
 
 use crate::metrics::METRICS;
-use crate::protocol::event::Event;
+use crate::protocol::event::Entry;
 
+pub use audit::{Audited, Cursor, Filter, Order, note};
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};
 pub use check::{Facts, PostgresFacts, facts};
 pub use clients::{Limits, Shared, StoredClient};
@@ -107,7 +108,7 @@ enum Backend {
 pub struct Tx {
     connection: Connection,
     /// Events of the transaction, logged once it is committed.
-    recorded: Vec<Event>,
+    recorded: Vec<Entry>,
     /// True when it changes what nodes keep in memory.
     announced: bool,
 }

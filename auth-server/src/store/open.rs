@@ -12,11 +12,18 @@ use sqlx::sqlite::{
 use super::{Access, Backend, Error, Location, Store, changes, error, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "initial",
-    include_str!("../../../migrations/0001_initial.sql"),
-)];
+pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "initial",
+        include_str!("../../../migrations/0001_initial.sql"),
+    ),
+    (
+        2,
+        "audit",
+        include_str!("../../../migrations/0002_audit.sql"),
+    ),
+];
 /// Connections that read beside the writer.
 const READERS: u32 = 4;
 /// PostgreSQL connections of one node.

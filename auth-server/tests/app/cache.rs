@@ -158,9 +158,13 @@ async fn metadata_and_keys_are_sent_once_to_those_who_keep_them() {
 async fn a_rotation_gives_the_key_set_another_tag() {
     let app = TestApp::start().await;
     let before = app.get("/jwks.json").await;
-    auth_server::flow::keys::rotate(&app.server, false)
-        .await
-        .unwrap();
+    auth_server::flow::keys::rotate(
+        &app.server,
+        false,
+        &auth_server::protocol::event::Caller::Operator,
+    )
+    .await
+    .unwrap();
     let after = app.get("/jwks.json").await;
     assert_ne!(before.header("etag"), after.header("etag"));
     assert_eq!(after.json()["keys"].as_array().unwrap().len(), 4);

@@ -152,6 +152,9 @@ fn every_command_has_help_that_teaches() {
         "keys",
         "keys list",
         "keys rotate",
+        "audit",
+        "audit list",
+        "audit export",
     ] {
         let help = folder.run(&format!("{command} --help")).done();
         let (_, example) = help.split_once("\nExample").expect(command);

@@ -1,6 +1,7 @@
 //! rotation of the signing keys.
 
 use auth_server::flow::keys;
+use auth_server::protocol::event::Caller;
 use axum::http::StatusCode;
 
 use crate::world::{TestApp, decode};
@@ -50,7 +51,9 @@ async fn the_key_set_is_public_and_cacheable() {
 async fn the_next_key_is_published_before_it_signs_and_the_old_one_stays_until_its_tokens_ended() {
     for app in TestApp::everywhere().await {
         let old = signed_by(&app).await;
-        keys::rotate(&app.server, false).await.unwrap();
+        keys::rotate(&app.server, false, &Caller::Operator)
+            .await
+            .unwrap();
         assert_eq!(kids(&app).await.len(), 4);
         assert_eq!(signed_by(&app).await, old, "the next key waits");
         let last = app.client("spa").tokens("scope=openid").await;

@@ -188,7 +188,7 @@ async fn changes_are_audited_in_their_own_transaction() {
             .fetch_all(&mut connection)
             .await
             .unwrap();
-    for kind in ["key", "sign_in", "consent", "tokens_issued"] {
+    for kind in ["key_made", "sign_in", "consent", "tokens_issued"] {
         assert!(rows.iter().any(|(stored, _)| stored == kind), "{kind}");
     }
     assert!(rows.contains(&("tokens_issued".into(), Some("spa".into()))));

@@ -35,7 +35,7 @@ fn a_backup_is_made_beside_a_running_server_and_holds_everything() {
     );
     let line = told.done();
     assert!(
-        line.starts_with("copy.db: ") && line.ends_with(" bytes, version 1, checked\n"),
+        line.starts_with("copy.db: ") && line.ends_with(" bytes, version 2, checked\n"),
         "{line}"
     );
     let mode = |file: &str| {

@@ -221,7 +221,7 @@ async fn a_restore_that_is_killed_leaves_one_whole_database() {
             &folder,
             file,
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
-             INSERT INTO audit SELECT 'ev_' || i, i, 'k', 'done', NULL, NULL, NULL, hex(randomblob(1000)) FROM n;",
+             INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, detail) SELECT 'ev_' || i, i, 'k', 'done', NULL, NULL, NULL, hex(randomblob(1000)) FROM n;",
         )
         .await;
     }
