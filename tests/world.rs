@@ -166,6 +166,12 @@ impl World {
         self.auth.take().context("not running")?.kill().await
     }
 
+    /// Starts the authorization server again, with the settings and the store of another folder.
+    pub(crate) async fn start_issuer_in(&mut self, folder: &Path) -> Result<()> {
+        self.auth = Some(start_auth(folder, &self.site.issuer).await?);
+        Ok(())
+    }
+
     /// Ends both programs as Ctrl-C does; gives their exit codes.
     pub(crate) async fn interrupt(mut self) -> Result<[Option<i32>; 2]> {
         let auth = self.auth.take().context("not running")?.interrupt().await?;

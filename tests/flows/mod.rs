@@ -1,5 +1,6 @@
 //! Flows of the authorization server over real sockets.
 
+mod backup;
 mod crash;
 mod demo;
 mod documents;
