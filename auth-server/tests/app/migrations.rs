@@ -83,6 +83,43 @@ async fn eight_opens_at_once_in_one_process_all_end_well() {
 }
 
 #[tokio::test]
+async fn eight_servers_at_once_on_an_empty_database_make_one_set_of_keys() {
+    for (folder, url) in everywhere().await {
+        // A master key for all, as an operator gives it to every node.
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
+        folder.write("keys/master.key", &"A".repeat(43));
+        let ends: Vec<_> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| Running::try_start(folder.command("serve"))))
+                .collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap())
+                .collect()
+        });
+        let many = url.starts_with("postgres");
+        let refused: Vec<_> = ends.iter().filter_map(|end| end.as_ref().err()).collect();
+        assert_eq!(refused.len(), if many { 0 } else { 7 }, "{refused:?}");
+        for why in refused {
+            assert!(
+                why.contains("another auth-server uses this database"),
+                "{why}"
+            );
+        }
+        let list = folder.run("keys list --json").json();
+        let signing = |alg: &str| {
+            let keys = list["keys"].as_array().unwrap().iter();
+            keys.filter(|key| key["alg"] == alg && key["retires_at"].is_null())
+                .count()
+        };
+        assert_eq!((signing("ES256"), signing("RS256")), (1, 1), "{list}");
+        for server in ends.into_iter().flatten() {
+            assert_eq!(server.stop("-TERM").0, Some(0));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_database_from_a_newer_program_is_accepted_and_the_log_says_so() {
     const LATER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', TRUE, '', 0)";
     const ADDED: &str = "ALTER TABLE users ADD COLUMN later TEXT";

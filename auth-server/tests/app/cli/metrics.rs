@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use auth_server::protocol::event::Kind;
 use serde_json::Value;
 
 use super::Folder;
@@ -219,7 +220,7 @@ fn nothing_that_a_caller_sends_becomes_a_label() {
 }
 
 #[test]
-fn the_dashboard_asks_only_for_what_there_is() {
+fn the_dashboard_and_the_alerts_ask_only_for_what_there_is() {
     let server = Measured::start(&robot());
     some_requests(&server);
     let metrics = server.read();
@@ -228,26 +229,50 @@ fn the_dashboard_asks_only_for_what_there_is() {
     let mut asked = 0;
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().into_iter().flatten() {
-            let query = target["expr"].as_str().unwrap();
-            for name in words(query) {
-                if name.starts_with("auth_server_") || name.starts_with("process_") {
-                    let there = metrics.lines().any(|line| {
-                        line.strip_prefix(name)
-                            .is_some_and(|rest| rest.starts_with([' ', '{']))
-                    });
-                    assert!(there, "{name} of {query} is not in\n{metrics}");
-                    asked += 1;
-                }
-            }
-            for labels in query.split("by (").skip(1) {
-                for label in words(labels.split(')').next().unwrap()) {
-                    let there = metrics.contains(&format!("{label}=\""));
-                    assert!(there, "no label {label} of {query}");
-                }
-            }
+            asked += asked_for(target["expr"].as_str().unwrap(), &metrics);
         }
     }
     assert!(asked > 20, "{asked}");
+    let alerts = include_str!("../../../alerts.yaml").lines();
+    let queries: Vec<_> = alerts
+        .filter_map(|line| line.trim().strip_prefix("expr: "))
+        .collect();
+    assert!(queries.len() > 5, "{queries:?}");
+    for query in queries {
+        assert!(
+            asked_for(query, &metrics) > 0 || query.starts_with("up{"),
+            "{query}"
+        );
+        for kind in query.split("kind=\"").skip(1) {
+            let known = Kind::ALL.iter().any(|known| {
+                kind.strip_prefix(known.as_str())
+                    .is_some_and(|rest| rest.starts_with('"'))
+            });
+            assert!(known, "{query}");
+        }
+    }
+}
+
+/// How many metrics a query asks for; each of them, and each label that it sums by, is there.
+fn asked_for(query: &str, metrics: &str) -> usize {
+    let mut asked = 0;
+    for name in words(query) {
+        if name.starts_with("auth_server_") || name.starts_with("process_") {
+            let there = metrics.lines().any(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
+            });
+            assert!(there, "{name} of {query} is not in\n{metrics}");
+            asked += 1;
+        }
+    }
+    for labels in query.split("by (").skip(1) {
+        for label in words(labels.split(')').next().unwrap()) {
+            let there = metrics.contains(&format!("{label}=\""));
+            assert!(there, "no label {label} of {query}");
+        }
+    }
+    asked
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

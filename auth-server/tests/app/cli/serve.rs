@@ -21,7 +21,12 @@ impl Running {
         Running::start_with(folder.command(line))
     }
 
-    pub(super) fn start_with(mut command: Command) -> Running {
+    pub(super) fn start_with(command: Command) -> Running {
+        Running::try_start(command).unwrap_or_else(|log| panic!("the server ended: {log}"))
+    }
+
+    /// Waits until it is ready; when it ends before, gives what it wrote.
+    pub(crate) fn try_start(mut command: Command) -> Result<Running, String> {
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -33,19 +38,17 @@ impl Running {
         while !ready.contains(" ready ") && !ready.contains("\"ready\"") {
             before.push_str(&ready);
             ready.clear();
-            assert_ne!(
-                log.read_line(&mut ready).unwrap(),
-                0,
-                "the server ended: {:?}",
-                child.wait()
-            );
+            if log.read_line(&mut ready).unwrap() == 0 {
+                child.wait().unwrap();
+                return Err(before);
+            }
         }
-        Running {
+        Ok(Running {
             child,
             log,
             ready,
             before,
-        }
+        })
     }
 
     /// The number of its process.
