@@ -1,5 +1,5 @@
-//! What some tests need beyond Rust: `PostgreSQL`, nginx, Chromium, Node, Python. A test that cannot run says so in one line and
-//! passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
+//! What some tests need beyond Rust: `PostgreSQL`, nginx, systemd, Chromium, Node, Python. A test that cannot run says so in
+//! one line and passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
 
 use std::env;
 use std::io::Write as _;
@@ -53,6 +53,14 @@ pub(crate) fn python() -> Option<PathBuf> {
     found(
         "Python with the packages of tests/clients (try .ci/clients)",
         python.exists().then_some(python),
+    )
+}
+
+/// What checks units of systemd, whether systemd runs here or not.
+pub(crate) fn systemd_analyze() -> Option<PathBuf> {
+    found(
+        "systemd-analyze (Debian: systemd)",
+        on_path("systemd-analyze"),
     )
 }
 

@@ -13,3 +13,4 @@ mod races;
 pub(crate) mod registrations;
 mod tokens;
 mod traces;
+mod unit;
