@@ -23,7 +23,7 @@ async fn systemd_understands_the_unit_and_finds_it_hardened() -> Result<()> {
     let file = folder.path().join("auth-server.service");
     std::fs::write(&file, here)?;
     for line in [
-        &["verify"] as &[_],
+        &["verify", "--man=no"] as &[_],
         &["security", "--offline=true", "--no-pager", MOST_EXPOSED],
     ] {
         let done = Command::new(&analyze)
