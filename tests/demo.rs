@@ -63,7 +63,8 @@ async fn main() -> ExitCode {
     // `cargo demo -- --docs DIR` is what fingers type; the alias has brought its own `--` already.
     let arguments = std::env::args_os().enumerate();
     let arguments = arguments.filter(|(at, argument)| *at != 1 || argument != "--");
-    match run(Options::parse_from(arguments.map(|(_, argument)| argument))).await {
+    let options = Options::parse_from(arguments.map(|(_, argument)| argument));
+    match Box::pin(run(options)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cargo demo: {error:#}");

@@ -16,6 +16,9 @@ use crate::browser::Browser;
 
 /// Between two requests of one worker: enough load to have requests under way at every moment, on two cores.
 const PAUSE: Duration = Duration::from_millis(3);
+/// Before a request is tried again: a process that was killed takes a moment to close its doors, and resets meanwhile
+/// what still comes in.
+const BEFORE_RETRY: Duration = Duration::from_millis(50);
 
 /// Machines, families of refresh tokens and readers at work.
 pub(crate) struct Load {
@@ -127,7 +130,10 @@ impl Worker {
         let mut retries = 0;
         loop {
             match self.once().await {
-                Err(_) if retries < self.retries => retries += 1,
+                Err(_) if retries < self.retries => {
+                    retries += 1;
+                    sleep(BEFORE_RETRY).await;
+                }
                 answer => return answer.with_context(|| format!("after {retries} retries")),
             }
         }

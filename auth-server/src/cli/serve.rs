@@ -59,7 +59,7 @@ impl Serve {
             .await
             .map_err(|error| Failure::at_start(&error))?;
         let stop = CancellationToken::new();
-        tokio::spawn(stop_when_asked(stop.clone()));
+        tokio::spawn(stop_when_asked(asked_to_stop()?, stop.clone()));
         if let Some(listener) = metrics {
             tracing::info!(address = %listener.local_addr()?, "metrics");
             let serving = auth_server::serve_metrics(server.clone(), listener, stop.clone());
@@ -96,27 +96,32 @@ fn open_files(connections: &mut usize) {
     }
 }
 
-async fn stop_when_asked(stop: CancellationToken) {
-    asked_to_stop().await;
+async fn stop_when_asked(asked: impl Future<Output = ()>, stop: CancellationToken) {
+    asked.await;
     tracing::info!("stopping");
     supervisor::is_stopping();
     stop.cancel();
 }
 
-/// Ctrl-C, or SIGTERM from whoever supervises us.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Hears, from this call on, of Ctrl-C and of SIGTERM from whoever supervises us.
+#[cfg(unix)]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    })
+}
+
+/// Hears, from this call on, of Ctrl-C.
+#[cfg(windows)]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }

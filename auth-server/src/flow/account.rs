@@ -49,7 +49,7 @@ pub async fn disconnect(server: &Server, browser: &Browser, consent_id: &str) ->
                         let user = user_id.clone();
                         let event = Event::Disconnect { user, client };
                         let entry = Entry::new(id.clone(), event, caller.clone());
-                        tx.record(&entry, now).await?;
+                        tx.record(&entry, now);
                     }
                     Ok(())
                 })

@@ -104,7 +104,7 @@ pub async fn with_code(
                         facts.consent_id = tx.upsert_consent(consent, now).await?;
                     }
                     if let Some(entry) = entry {
-                        tx.record(entry, now).await?;
+                        tx.record(entry, now);
                     }
                     tx.insert_code(digest, &facts).await?;
                     Ok(true)
@@ -146,7 +146,7 @@ pub async fn decline(server: &Server, browser: &Browser, running: &Running) -> R
             Box::pin(async move {
                 let claimed = tx.claim_request(digest, now).await?;
                 if claimed {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(claimed)
             })

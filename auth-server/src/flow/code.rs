@@ -80,7 +80,7 @@ pub async fn redeem(
                     if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
                         let event = revoke::replay(grant, Artefact::Code);
                         let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
-                        tx.record(&entry, now).await?;
+                        tx.record(&entry, now);
                     }
                     if redeemed != Redeemed::Fresh {
                         return Ok(redeemed);
@@ -90,7 +90,7 @@ pub async fn redeem(
                         tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
                             .await?;
                     }
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                     Ok(redeemed)
                 })
             },

@@ -174,7 +174,7 @@ async fn keep(server: &Server, copy: Document, news: Option<&'static str>) -> Re
             Box::pin(async move {
                 let kept = tx.upsert_document(copy, MOST).await?;
                 if let Some(entry) = entry.as_ref().filter(|_| kept) {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(())
             })
@@ -192,7 +192,7 @@ async fn forget(server: &Server, id: &ClientIdUrl) -> Result<()> {
         .write((id.as_str().to_owned(), entry), move |tx, (url, entry)| {
             Box::pin(async move {
                 if tx.delete_document(url).await? {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(())
             })

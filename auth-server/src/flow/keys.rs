@@ -234,7 +234,7 @@ async fn add(server: &Server, alg: Alg, signs_from: i64, old: Old, caller: &Call
                 if tx.insert_key(row).await? {
                     tx.retire_keys_before(&row.alg, row.signs_from, retires_at)
                         .await?;
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(())
             })

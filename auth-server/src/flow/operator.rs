@@ -88,7 +88,7 @@ impl Operator<'_> {
                         Change::DeleteResource(id) => tx.delete_resource(id).await?,
                     };
                     if made {
-                        tx.record(entry, now).await?;
+                        tx.record(entry, now);
                     }
                     Ok(made)
                 })

@@ -71,7 +71,7 @@ pub async fn rotate(
             Box::pin(async move {
                 let rotated = tx.rotate(rotation, now).await?;
                 if rotated == Refreshed::Rotated {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(rotated)
             })

@@ -103,7 +103,7 @@ async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) 
             Box::pin(async move {
                 let added = tx.register_client(client, now - HOUR, limits).await?;
                 if added {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(added)
             })
@@ -145,7 +145,7 @@ async fn share(
                 }
                 let shared = tx.share_registration(id, likeness, now, recent).await?;
                 if shared == Shared::Now {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(Some(shared))
             })
@@ -222,7 +222,7 @@ pub async fn update(
                 }
                 let updated = tx.update_registration(client).await?;
                 if updated {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(Some(updated))
             })
@@ -255,7 +255,7 @@ pub async fn delete(server: &Server, id: &str, token: &str, caller: &Caller) -> 
             Box::pin(async move {
                 let ended = tx.end_registration(id, token, now).await?;
                 if ended {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(ended)
             })

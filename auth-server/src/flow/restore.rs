@@ -120,7 +120,7 @@ async fn prepare(copy: &Path, effects: &Effects, wish: Wish<'_>) -> anyhow::Resu
                 let from = from.clone();
                 let event = Event::Operator(Deed::Restored { from, ended });
                 let entry = Entry::new(id.clone(), event, Caller::Operator);
-                tx.record(&entry, now).await?;
+                tx.record(&entry, now);
                 Ok(ended)
             })
         })

@@ -48,7 +48,8 @@ pub async fn revoke(server: &Server, client: &Client, caller: &Caller, token: &s
         .write((jti, entry), move |tx, (jti, entry)| {
             Box::pin(async move {
                 tx.note_seen("revoked", jti, exp).await?;
-                tx.record(entry, now).await
+                tx.record(entry, now);
+                Ok(())
             })
         })
         .await?;
@@ -90,7 +91,7 @@ async fn family(server: &Server, grant_id: String, entry: Entry) -> Result<()> {
         .write((grant_id, entry), move |tx, (grant_id, entry)| {
             Box::pin(async move {
                 if tx.revoke_grant(grant_id, now).await? {
-                    tx.record(entry, now).await?;
+                    tx.record(entry, now);
                 }
                 Ok(())
             })

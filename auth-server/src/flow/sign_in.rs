@@ -121,7 +121,8 @@ async fn start_session(
                     if let Some(address) = &limits.address {
                         tx.forgive_attempt(address).await?;
                     }
-                    tx.record(entry, now).await
+                    tx.record(entry, now);
+                    Ok(())
                 })
             },
         )
@@ -212,7 +213,8 @@ pub async fn out(server: &Server, browser: &Browser) -> Result<()> {
         .write((digest, entry), move |tx, (digest, entry)| {
             Box::pin(async move {
                 tx.delete_session(digest).await?;
-                tx.record(entry, now).await
+                tx.record(entry, now);
+                Ok(())
             })
         })
         .await?;

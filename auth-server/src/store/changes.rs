@@ -90,7 +90,7 @@ impl Tx {
             if let Connection::Postgres(connection) = &mut self.connection {
                 sqlx::query("SELECT pg_notify($1, '')")
                     .bind(CHANNEL)
-                    .execute(&mut **connection)
+                    .execute(&mut connection.connection)
                     .await?;
             }
         }

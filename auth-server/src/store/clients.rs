@@ -98,7 +98,7 @@ impl Store {
         const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
                            FROM clients WHERE id = $1 AND disabled_at IS NULL";
         let row: Option<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(id).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(id).fetch_optional(c).await?);
         row.map(StoredClient::try_from).transpose()
     }
 
@@ -109,7 +109,7 @@ impl Store {
                            FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL \
                            AND disabled_at IS NULL ORDER BY created_at, id LIMIT 1";
         let row: Option<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(fingerprint).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(fingerprint).fetch_optional(c).await?);
         row.map(StoredClient::try_from).transpose()
     }
 
@@ -119,7 +119,7 @@ impl Store {
         const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
                            FROM clients WHERE id > $1 AND disabled_at IS NULL ORDER BY id LIMIT $2";
         let rows: Vec<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(c).await?);
         rows.into_iter().map(StoredClient::try_from).collect()
     }
 
@@ -130,9 +130,7 @@ impl Store {
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $2 AND address = $1), \
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $2), \
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic')";
-        Ok(
-            read!(self, pool => sqlx::query_as(SQL).bind(address).bind(since).fetch_one(pool).await?),
-        )
+        Ok(read!(self, c => sqlx::query_as(SQL).bind(address).bind(since).fetch_one(c).await?))
     }
 }
 

@@ -30,7 +30,7 @@ impl Store {
     pub async fn code(&self, digest: &str) -> Result<Option<CodeRow>, Error> {
         const SQL: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
         let row: Option<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?);
         row.map(|row| {
             Ok(CodeRow {
                 consent_id: row.consent_id,

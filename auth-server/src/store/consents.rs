@@ -76,8 +76,8 @@ impl Store {
     ) -> Result<Option<ConsentRow>, Error> {
         const SQL: &str = "SELECT id, client_id, resources, scope, fingerprint, created_at FROM consents \
                            WHERE user_id = $1 AND client_id = $2 AND resources = $3 AND redirect = $4";
-        let row: Option<Row> = read!(self, pool => sqlx::query_as(SQL)
-            .bind(user_id).bind(client_id).bind(resource_key(resources)).bind(redirect).fetch_optional(pool).await?);
+        let row: Option<Row> = read!(self, c => sqlx::query_as(SQL)
+            .bind(user_id).bind(client_id).bind(resource_key(resources)).bind(redirect).fetch_optional(c).await?);
         row.map(ConsentRow::try_from).transpose()
     }
 
@@ -90,7 +90,7 @@ impl Store {
         redirect: &str,
     ) -> Result<bool, Error> {
         const SQL: &str = "SELECT id FROM consents WHERE user_id = $1 AND client_id = $2 AND redirect = $3 LIMIT 1";
-        let row: Option<(String,)> = read!(self, pool => sqlx::query_as(SQL).bind(user_id).bind(client_id).bind(redirect).fetch_optional(pool).await?);
+        let row: Option<(String,)> = read!(self, c => sqlx::query_as(SQL).bind(user_id).bind(client_id).bind(redirect).fetch_optional(c).await?);
         Ok(row.is_some())
     }
 
@@ -99,7 +99,8 @@ impl Store {
     pub async fn consents(&self, user_id: &str, limit: i64) -> Result<Vec<ConsentRow>, Error> {
         const SQL: &str = "SELECT id, client_id, resources, scope, fingerprint, created_at FROM consents \
                            WHERE user_id = $1 ORDER BY updated_at DESC LIMIT $2";
-        let rows: Vec<Row> = read!(self, pool => sqlx::query_as(SQL).bind(user_id).bind(limit).fetch_all(pool).await?);
+        let rows: Vec<Row> =
+            read!(self, c => sqlx::query_as(SQL).bind(user_id).bind(limit).fetch_all(c).await?);
         rows.into_iter().map(ConsentRow::try_from).collect()
     }
 }

@@ -20,7 +20,7 @@ impl Store {
     #[tracing::instrument(target = "otel", name = "store.document", skip_all)]
     pub async fn document(&self, url: &str) -> Result<Option<Document>, Error> {
         const SQL: &str = "SELECT url, body, fetched_at, fresh_until FROM documents WHERE url = $1";
-        Ok(read!(self, pool => sqlx::query_as(SQL).bind(url).fetch_optional(pool).await?))
+        Ok(read!(self, c => sqlx::query_as(SQL).bind(url).fetch_optional(c).await?))
     }
 }
 

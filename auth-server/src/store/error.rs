@@ -57,7 +57,7 @@ impl From<sqlx::Error> for Error {
 
 /// Whether the database is away: the connection broke, or the server ends, starts, is full or takes no writes. A broken
 /// hello counts too (`Protocol`): that is what a proxy without a server behind it gives.
-fn is_away(error: &sqlx::Error) -> bool {
+pub(super) fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         error => code(error).is_some_and(|code| AWAY.contains(&&*code) || code.starts_with("08")),

@@ -25,7 +25,7 @@ impl Store {
     pub async fn keys(&self, now: i64) -> Result<Vec<StoredKey>, Error> {
         const SQL: &str = "SELECT kid, alg, sealed, created_at, signs_from, retires_at FROM keys \
                            WHERE retires_at IS NULL OR retires_at > $1 ORDER BY signs_from, kid LIMIT 64";
-        Ok(read!(self, pool => sqlx::query_as(SQL).bind(now).fetch_all(pool).await?))
+        Ok(read!(self, c => sqlx::query_as(SQL).bind(now).fetch_all(c).await?))
     }
 }
 
@@ -34,7 +34,7 @@ impl Tx {
     pub async fn lock_keys(&mut self) -> Result<(), sqlx::Error> {
         if let Connection::Postgres(connection) = &mut self.connection {
             sqlx::query("LOCK TABLE keys IN SHARE ROW EXCLUSIVE MODE")
-                .execute(&mut **connection)
+                .execute(&mut connection.connection)
                 .await?;
         }
         Ok(())

@@ -16,21 +16,24 @@ pub struct Load {
 impl Store {
     /// True when the database answers, for reading and for writing.
     pub async fn is_ready(&self) -> bool {
-        let reads = read!(self, pool => sqlx::query("SELECT 1").fetch_one(pool).await.is_ok());
-        reads
+        self.answers().await.is_ok()
             && self
                 .write((), |_, ()| Box::pin(async { Ok(()) }))
                 .await
                 .is_ok()
     }
 
+    async fn answers(&self) -> Result<(), Error> {
+        read!(self, c => sqlx::query("SELECT 1").execute(c).await.map(|_| ())?);
+        Ok(())
+    }
+
     /// What the store is busy with now.
     pub fn load(&self) -> Load {
-        let (queued, size, idle) = match &self.backend {
-            Backend::Sqlite { read, writer } => (writer.queued(), read.size(), read.num_idle()),
-            Backend::Postgres { pool, .. } => (0, pool.size(), pool.num_idle()),
+        let (queued, (size, idle)) = match &self.backend {
+            Backend::Sqlite { read, writer } => (writer.queued(), read.count()),
+            Backend::Postgres { pool, .. } => (0, pool.count()),
         };
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
         Load {
             queued,
             used: size.saturating_sub(idle),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use sqlx::Connection as _;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 
 use super::open::MIGRATIONS;
@@ -26,9 +26,9 @@ pub(super) async fn sqlite(connection: &mut SqliteConnection) -> Result<(), Erro
     Ok(())
 }
 
-pub(super) async fn postgres(pool: &PgPool) -> Result<(), Error> {
-    migrator().run(pool).await?;
-    tell_newer(Version::of_pool(pool).await?);
+pub(super) async fn postgres(connection: &mut PgConnection) -> Result<(), Error> {
+    migrator().run(&mut *connection).await?;
+    tell_newer(Version::within_postgres(connection).await?);
     Ok(())
 }
 

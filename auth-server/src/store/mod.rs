@@ -19,26 +19,28 @@ mod keys;
 mod load;
 mod migrate;
 mod open;
+mod pool;
 mod refresh;
 mod requests;
 mod resources;
 mod seen;
 mod sessions;
 mod sweep;
+mod transaction;
 mod users;
 mod version;
 mod writer;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::PgPool;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{Postgres, Transaction};
+use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::sqlite::SqliteConnection;
+use tracing::Instrument as _;
 
-use crate::metrics::METRICS;
 use crate::protocol::event::Entry;
+use pool::{Lent, Pool};
 
 pub use audit::{Audited, Cursor, Filter, Order, note};
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};
@@ -94,11 +96,11 @@ pub struct Store {
 
 enum Backend {
     Sqlite {
-        read: SqlitePool,
+        read: Pool<SqliteConnection>,
         writer: writer::Writer,
     },
     Postgres {
-        pool: PgPool,
+        pool: Arc<Pool<PgConnection>>,
         /// The one connection that hears of changes.
         listener: PgPool,
     },
@@ -107,8 +109,8 @@ enum Backend {
 /// A running transaction.
 pub struct Tx {
     connection: Connection,
-    /// Events of the transaction, logged once it is committed.
-    recorded: Vec<Entry>,
+    /// Events of the transaction and their times: written before its commit, logged after it.
+    recorded: Vec<(Entry, i64)>,
     /// True when it changes what nodes keep in memory.
     announced: bool,
 }
@@ -116,18 +118,33 @@ pub struct Tx {
 enum Connection {
     /// The writer's own connection, between `BEGIN IMMEDIATE` and `COMMIT`.
     Sqlite(Box<SqliteConnection>),
-    /// A transaction of the pool.
-    Postgres(Transaction<'static, Postgres>),
+    /// A connection of the pool, between `BEGIN` and `COMMIT`.
+    Postgres(Lent<PgConnection>),
 }
 
-/// Runs one read body on whichever pool there is.
+/// Runs one read body on a connection of whichever pool there is.
 macro_rules! read {
-    ($store:expr, $pool:ident => $body:expr) => {
+    ($store:expr, $connection:ident => $body:expr) => {
         match &$store.backend {
-            $crate::store::Backend::Sqlite { read: $pool, .. } => $body,
-            $crate::store::Backend::Postgres { pool: $pool, .. } => $body,
+            $crate::store::Backend::Sqlite { read, .. } => {
+                $crate::store::lent!(read, $connection => $body)
+            }
+            $crate::store::Backend::Postgres { pool, .. } => {
+                $crate::store::lent!(pool, $connection => $body)
+            }
         }
     };
+}
+
+/// Runs one body on a lent connection. A body that ends early leaves the connection to be asked before its next loan.
+macro_rules! lent {
+    ($pool:expr, $connection:ident => $body:expr) => {{
+        let mut lent = $pool.lend().await?;
+        let $connection = &mut lent.connection;
+        let result = $body;
+        lent.is_clean();
+        result
+    }};
 }
 
 /// Runs one write body on whichever connection the transaction has.
@@ -139,17 +156,14 @@ macro_rules! write {
                 $body
             }
             $crate::store::Connection::Postgres(connection) => {
-                let $connection = &mut **connection;
+                let $connection = &mut connection.connection;
                 $body
             }
         }
     };
 }
 
-pub(crate) use {read, write};
-
-/// How often a PostgreSQL transaction is tried when the database asks for it (deadlock, serialization).
-const ATTEMPTS: u32 = 3;
+pub(crate) use {lent, read, write};
 
 impl Store {
     /// Runs `work` on `data` in one transaction and answers after its commit. `work` may run several times, each time
@@ -167,21 +181,18 @@ impl Store {
         match &self.backend {
             Backend::Sqlite { writer, .. } => writer.run(data, work).await,
             Backend::Postgres { pool, .. } => {
-                let mut attempt = 1;
-                loop {
-                    let mut tx = Tx::new(Connection::Postgres(pool.begin().await?));
-                    let result = match work(&mut tx, &data).await {
-                        Ok(result) => tx.commit(&self.changes).await.map(|()| result),
-                        Err(error) => Err(error),
-                    };
-                    match result {
-                        Err(error) if attempt < ATTEMPTS && error::asks_again(&error) => {
-                            attempt += 1;
-                        }
-                        result => return Ok(result?),
-                    }
-                }
+                let run = transaction::run(pool.clone(), self.changes.clone(), data, work);
+                let run = tokio::spawn(run.in_current_span());
+                Ok(run.await.map_err(|_| Error::Closed)??)
             }
+        }
+    }
+
+    /// Closes connections that nobody used for long.
+    async fn rest(&self) {
+        match &self.backend {
+            Backend::Sqlite { read, .. } => read.rest().await,
+            Backend::Postgres { pool, .. } => pool.rest().await,
         }
     }
 
@@ -207,24 +218,6 @@ impl Tx {
             recorded: Vec::new(),
             announced: false,
         }
-    }
-
-    async fn commit(mut self, changes: &changes::Changes) -> Result<(), sqlx::Error> {
-        let recorded = std::mem::take(&mut self.recorded);
-        match self.connection {
-            Connection::Postgres(tx) => {
-                let begun = Instant::now();
-                tx.commit().await?;
-                METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
-            }
-            // The writer task commits its own connection.
-            Connection::Sqlite(_) => {}
-        }
-        if self.announced {
-            changes.happened();
-        }
-        audit::log(&recorded);
-        Ok(())
     }
 }
 

@@ -1,15 +1,15 @@
 //! Opening the database: its lock, its settings, its pools.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
-use super::{Access, Backend, Error, Location, Store, changes, error, migrate, writer};
+use super::pool::Pool;
+use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
 pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
@@ -26,6 +26,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
 ];
 /// Connections that read beside the writer.
 const READERS: u32 = 4;
+/// What a reader keeps of the file in memory, in SQLite's words for KiB. The file is not mapped: every page of it that a
+/// connection touched would count as ours, and a disk that fails would end the process instead of one statement.
+const READER_CACHE: &str = "-8192";
+/// What the writer keeps of the file in memory.
+const WRITER_CACHE: &str = "-32768";
 /// PostgreSQL connections of one node.
 pub(super) const CONNECTIONS: u32 = 32;
 /// How long a request waits for a connection or for another process's lock.
@@ -36,28 +41,27 @@ impl Store {
     pub async fn open(location: &Location, access: Access) -> Result<Store, Error> {
         match location {
             Location::Sqlite(path) => Store::open_sqlite(path.clone(), access).await,
-            Location::Postgres(url) => {
-                let options: PgConnectOptions = url.parse()?;
-                // A plain connection first: the pool would only say that it waited too long.
-                PgConnection::connect_with(&options).await?.close().await?;
-                let pool = PgPoolOptions::new()
-                    .max_connections(CONNECTIONS)
-                    .acquire_timeout(PATIENCE)
-                    .after_connect(|connection, _| Box::pin(error::refuse_standby(connection)))
-                    .connect_with(options.clone())
-                    .await?;
-                migrate::postgres(&pool).await?;
-                let changes = changes::Changes::new();
-                Ok(Store {
-                    backend: Backend::Postgres {
-                        listener: changes.listen(options),
-                        pool,
-                    },
-                    changes,
-                    _lock: None,
-                })
-            }
+            Location::Postgres(url) => Box::pin(Store::open_postgres(url)).await,
         }
+    }
+
+    async fn open_postgres(url: &str) -> Result<Store, Error> {
+        let options: PgConnectOptions = url.parse()?;
+        // A plain connection first: the pool would only say that it waited too long.
+        PgConnection::connect_with(&options).await?.close().await?;
+        let pool = Pool::new(options.clone(), CONNECTIONS)?;
+        let mut lent = pool.lend().await?;
+        migrate::postgres(&mut lent.connection).await?;
+        drop(lent);
+        let changes = changes::Changes::new();
+        Ok(Store {
+            backend: Backend::Postgres {
+                listener: changes.listen(options),
+                pool: Arc::new(pool),
+            },
+            changes,
+            _lock: None,
+        })
     }
 
     async fn open_sqlite(path: PathBuf, access: Access) -> Result<Store, Error> {
@@ -73,16 +77,13 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(PATIENCE)
-            .pragma("cache_size", "-65536")
-            .pragma("mmap_size", "268435456")
+            .pragma("cache_size", WRITER_CACHE)
             .pragma("temp_store", "MEMORY")
             .pragma("wal_autocheckpoint", "2000");
         let mut connection = SqliteConnection::connect_with(&options).await?;
         migrate::sqlite(&mut connection).await?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(PATIENCE)
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let readers = options.read_only(true).create_if_missing(false);
+        let read = Pool::new(readers.pragma("cache_size", READER_CACHE), READERS)?;
         let changes = changes::Changes::new();
         Ok(Store {
             backend: Backend::Sqlite {

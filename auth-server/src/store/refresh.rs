@@ -81,7 +81,7 @@ impl Store {
                            FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
                            LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
         let row: Option<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?);
         row.map(|row| {
             Ok(RefreshRow {
                 expires_at: row.expires_at,
@@ -102,7 +102,7 @@ impl Store {
                            g.expires_at AS grant_expires_at, g.revoked_at FROM grants g JOIN users u ON u.id = g.user_id \
                            WHERE g.id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND u.disabled_at IS NULL";
         let row: Option<GrantRow> =
-            read!(self, pool => sqlx::query_as(SQL).bind(id).bind(now).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(id).bind(now).fetch_optional(c).await?);
         row.map(GrantRow::into_grant).transpose()
     }
 }

@@ -26,7 +26,7 @@ impl Store {
     #[tracing::instrument(target = "otel", name = "store.request", skip_all)]
     pub async fn request(&self, digest: &str) -> Result<Option<RequestRow>, Error> {
         const SQL: &str = "SELECT digest, browser_digest, network, params, session_digest, expires_at, used_at FROM requests WHERE digest = $1";
-        Ok(read!(self, pool => sqlx::query_as(SQL).bind(digest).fetch_optional(pool).await?))
+        Ok(read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?))
     }
 }
 

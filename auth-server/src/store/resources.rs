@@ -12,7 +12,7 @@ impl Store {
     pub async fn resources(&self) -> Result<Vec<Resource>, Error> {
         const SQL: &str = "SELECT definition FROM resources ORDER BY id LIMIT $1";
         let rows: Vec<(String,)> =
-            read!(self, pool => sqlx::query_as(SQL).bind(MOST).fetch_all(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(MOST).fetch_all(c).await?);
         rows.iter()
             .map(|(definition,)| from_json("resource", definition))
             .collect()

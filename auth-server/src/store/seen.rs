@@ -7,7 +7,8 @@ impl Store {
     #[tracing::instrument(target = "otel", name = "store.is_seen", skip_all)]
     pub async fn is_seen(&self, purpose: &str, id: &str) -> Result<bool, Error> {
         const SQL: &str = "SELECT expires_at FROM seen WHERE purpose = $1 AND id = $2";
-        let row: Option<(i64,)> = read!(self, pool => sqlx::query_as(SQL).bind(purpose).bind(id).fetch_optional(pool).await?);
+        let row: Option<(i64,)> =
+            read!(self, c => sqlx::query_as(SQL).bind(purpose).bind(id).fetch_optional(c).await?);
         Ok(row.is_some())
     }
 }

@@ -44,7 +44,7 @@ impl Store {
         const SQL: &str = "SELECT s.digest, s.sid, s.user_id, s.auth_time, s.amr, s.last_seen_at, s.expires_at \
                            FROM sessions s JOIN users u ON u.id = s.user_id \
                            WHERE s.digest = $1 AND s.expires_at > $2 AND s.last_seen_at > $3 AND u.disabled_at IS NULL";
-        let row: Option<Row> = read!(self, pool => sqlx::query_as(SQL).bind(digest).bind(now).bind(now - idle).fetch_optional(pool).await?);
+        let row: Option<Row> = read!(self, c => sqlx::query_as(SQL).bind(digest).bind(now).bind(now - idle).fetch_optional(c).await?);
         row.map(|row| {
             Ok(Session {
                 digest: row.digest,

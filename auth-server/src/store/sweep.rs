@@ -108,6 +108,7 @@ impl Store {
         audit: i64,
         now: i64,
     ) -> Result<Swept, Error> {
+        self.rest().await;
         let mut swept = Swept::default();
         for (statement, kept) in STATEMENTS.into_iter().chain([(AUDIT, audit)]) {
             let rows = self
@@ -139,7 +140,7 @@ impl Store {
         now: i64,
     ) -> Result<u64, Error> {
         let (at, id) = walk.after.clone();
-        let mut batch: Vec<(i64, String)> = read!(self, pool => sqlx::query_as(REGISTERED).bind(before).bind(at).bind(&id).bind(BATCH).fetch_all(pool).await?);
+        let mut batch: Vec<(i64, String)> = read!(self, c => sqlx::query_as(REGISTERED).bind(before).bind(at).bind(&id).bind(BATCH).fetch_all(c).await?);
         let full = i64::try_from(batch.len()) == Ok(BATCH);
         let Some(last) = batch.pop() else {
             walk.rest(unused_client, now);
@@ -169,7 +170,7 @@ impl Tx {
             Connection::Postgres(connection) => {
                 sqlx::query_scalar("SELECT pg_try_advisory_xact_lock($1)")
                     .bind(LOCK)
-                    .fetch_one(&mut **connection)
+                    .fetch_one(&mut connection.connection)
                     .await
             }
         }

@@ -68,7 +68,7 @@ impl Store {
     pub async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error> {
         const SQL: &str = "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE username = $1";
         let row: Option<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(username).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(username).fetch_optional(c).await?);
         row.map(User::try_from).transpose()
     }
 
@@ -78,7 +78,7 @@ impl Store {
         const SQL: &str =
             "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
         let row: Option<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(id).fetch_optional(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(id).fetch_optional(c).await?);
         row.map(User::try_from).transpose()
     }
 
@@ -88,7 +88,7 @@ impl Store {
         const SQL: &str = "SELECT id, username, password_hash, claims, disabled_at FROM users \
                            WHERE username > $1 ORDER BY username LIMIT $2";
         let rows: Vec<Row> =
-            read!(self, pool => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(pool).await?);
+            read!(self, c => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(c).await?);
         rows.into_iter().map(User::try_from).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! How far the migrations of a database have come, without applying any.
 
 use sqlx::Connection as _;
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::open::MIGRATIONS;
@@ -37,10 +37,6 @@ impl Version {
 
     pub(super) async fn within(connection: &mut SqliteConnection) -> Result<Version, Error> {
         Version::from_row(sqlx::query_as(SQL).fetch_one(connection).await)
-    }
-
-    pub(super) async fn of_pool(pool: &PgPool) -> Result<Version, Error> {
-        Version::from_row(sqlx::query_as(SQL).fetch_one(pool).await)
     }
 
     pub(super) async fn within_postgres(connection: &mut PgConnection) -> Result<Version, Error> {

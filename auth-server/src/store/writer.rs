@@ -194,6 +194,7 @@ async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Err
     for job in jobs {
         job.run(tx).await?;
     }
+    tx.write_down().await?;
     let begun = Instant::now();
     execute(tx, "COMMIT").await?;
     METRICS.store_commit.observe(begun.elapsed().as_secs_f64());

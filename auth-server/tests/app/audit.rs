@@ -357,7 +357,7 @@ async fn a_change_that_fails_leaves_neither_row_nor_line() {
             let entry = app.server.entry(event, &Caller::Server);
             store.write(entry, move |tx, entry: &Entry| {
                 Box::pin(async move {
-                    tx.record(entry, START).await?;
+                    tx.record(entry, START);
                     match user {
                         "lost" => Err(sqlx::Error::RowNotFound),
                         _ => Ok(()),
