@@ -119,6 +119,17 @@ impl Browser {
         self.travel(Method::POST, target, Some(sent)).await
     }
 
+    /// The request that pressing the button would send now, to be sent as often as a test likes.
+    pub(crate) fn filled_in(
+        &self,
+        page: &Page,
+        button: &str,
+        input: &[(&str, &str)],
+    ) -> Result<reqwest::RequestBuilder> {
+        let (target, sent) = fill_in(page, button, input)?;
+        Ok(self.request(Method::POST, target, Some(sent)))
+    }
+
     /// One navigation: the request, then every redirect that stays on the origin where it began.
     async fn travel(
         &mut self,

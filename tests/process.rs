@@ -61,6 +61,11 @@ impl Process {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> Result<u32> {
+        self.child.id().context("already ended")
+    }
+
     /// What the program wrote so far.
     pub(crate) fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
@@ -82,9 +87,8 @@ impl Process {
     }
 
     async fn end(mut self, signal: &str) -> Result<ExitStatus> {
-        let id = self.child.id().context("already ended")?;
         Command::new("kill")
-            .args(["-s", signal, &id.to_string()])
+            .args(["-s", signal, &self.id()?.to_string()])
             .status()
             .await?;
         let ended = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;

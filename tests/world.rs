@@ -161,6 +161,11 @@ impl World {
         operate(self.folder.path(), arguments, input).await
     }
 
+    /// Process id of the authorization server.
+    pub(crate) fn issuer_process(&self) -> Result<u32> {
+        self.auth.as_ref().context("not running")?.id()
+    }
+
     /// Kills the authorization server for good.
     pub(crate) async fn lose_issuer(&mut self) -> Result<()> {
         self.auth.take().context("not running")?.kill().await

@@ -11,6 +11,7 @@ mod operator;
 mod pages;
 mod races;
 pub(crate) mod registrations;
+mod storm;
 mod tokens;
 mod traces;
 mod unit;

@@ -41,6 +41,8 @@ pub async fn with_password(
     else {
         return Ok(Attempt::Wrong);
     };
+    // First of all: who is told to come back costs no write and has not used up an attempt.
+    let place = server.passwords.place()?;
     let known = server.store.user_by_name(&username).await?;
     let known_id = known.as_ref().map(|user| user.id.clone());
     let user = known.filter(|user| user.disabled_at.is_none());
@@ -55,7 +57,7 @@ pub async fn with_password(
         return Err(refusal.into());
     }
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    if !server.passwords.verify(clear.to_owned(), hash).await? {
+    if !place.verify(clear.to_owned(), hash).await? {
         let event = Event::SignInRefused { user: known_id };
         audit::refused(server, event, &browser.caller).await;
         return Ok(Attempt::Wrong);

@@ -86,6 +86,31 @@ async fn attempts_are_limited_per_address_whatever_the_account() {
 }
 
 #[tokio::test]
+async fn who_is_told_to_come_back_has_not_used_up_an_attempt() {
+    let app = TestApp::with(
+        "https://as.example.com",
+        "[sign_in]\nattempts_per_account = 1\n",
+    )
+    .await;
+    let mut waiting = Vec::new();
+    while let Ok(place) = app.server.passwords.place() {
+        waiting.push(place);
+    }
+    assert_eq!(waiting.len(), 256);
+    let mut browser = app.browser();
+    for _ in 0..3 {
+        browser.go("/sign-in").await;
+        let answer = browser.sign_in("alice").await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header("retry-after"), "2");
+    }
+    waiting.clear();
+    browser.go("/sign-in").await;
+    browser.sign_in("alice").await;
+    assert!(browser.shows("account"));
+}
+
+#[tokio::test]
 async fn strangers_cannot_lock_the_owner_out_on_a_device_that_is_known() {
     let limits = "[sign_in]\nattempts_per_account = 3\nattempts_per_address = 4\n";
     for app in TestApp::everywhere_with(limits).await {
