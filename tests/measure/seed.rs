@@ -8,7 +8,7 @@ use auth_server::protocol::client::{Client, Metadata, Origin};
 use auth_server::protocol::grant::{CodeRow, Grant};
 use auth_server::protocol::scope::Scope;
 use auth_server::protocol::secret::{DerivationKey, Kind, Secret, fingerprint, identifier};
-use auth_server::store::{Access, Consent, Location, Store, StoredClient, User};
+use auth_server::store::{Access, Consent, Location, RefreshToken, Store, StoredClient, User};
 use futures_util::TryStreamExt as _;
 
 use crate::server::RESOURCE;
@@ -238,16 +238,14 @@ impl Seeds {
                 let work = self.store.write(batch.to_vec(), move |tx, batch| {
                     Box::pin(async move {
                         for token in batch {
-                            let (digest, successor) = (&token.digest, &token.successor);
-                            tx.insert_grant(&token.grant, now).await?;
-                            tx.insert_refresh(
-                                digest,
-                                successor,
-                                &token.grant.id,
-                                now + 30 * DAY,
-                                now,
-                            )
-                            .await?;
+                            tx.insert_grant(&token.grant, now);
+                            tx.insert_refresh(&RefreshToken {
+                                digest: token.digest.clone(),
+                                successor: token.successor.clone(),
+                                grant_id: token.grant.id.clone(),
+                                created_at: now,
+                                expires_at: now + 30 * DAY,
+                            });
                         }
                         Ok(())
                     })

@@ -13,7 +13,7 @@ use crate::protocol::refusal::invalid_grant;
 use crate::protocol::resource;
 use crate::protocol::secret::{Kind, Secret};
 use crate::protocol::token::{CodeRequest, TokenResponse};
-use crate::store::Redeemed;
+use crate::store::{Redeemed, RefreshToken};
 
 /// Tokens for a code.
 pub async fn redeem(
@@ -55,12 +55,14 @@ pub async fn redeem(
     response.refresh_token = refresh.as_ref().map(|token| token.reveal().to_owned());
     let kept = refresh.map(|token| {
         let successor = token.successor(&server.derivation).digest();
-        (
-            token.digest().as_str().to_owned(),
-            successor.as_str().to_owned(),
-        )
+        RefreshToken {
+            digest: token.digest().as_str().to_owned(),
+            successor: successor.as_str().to_owned(),
+            grant_id: grant.id.clone(),
+            created_at: now,
+            expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
+        }
     });
-    let expires_at = (now + server.config.tokens.refresh_idle).min(grant.expires_at);
     let event = Event::TokensIssued {
         grant_type: GrantType::AuthorizationCode,
         user: Some(grant.subject.clone()),
@@ -85,10 +87,9 @@ pub async fn redeem(
                     if redeemed != Redeemed::Fresh {
                         return Ok(redeemed);
                     }
-                    tx.insert_grant(grant, now).await?;
-                    if let Some((digest, successor)) = &kept {
-                        tx.insert_refresh(digest, successor, &grant.id, expires_at, now)
-                            .await?;
+                    tx.insert_grant(grant, now);
+                    if let Some(token) = kept {
+                        tx.insert_refresh(token);
                     }
                     tx.record(entry, now);
                     Ok(redeemed)

@@ -12,7 +12,7 @@ use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::resource;
 use crate::protocol::token::{RefreshRequest, TokenResponse};
-use crate::store::{Refreshed, Rotation};
+use crate::store::{RefreshToken, Refreshed, Rotation};
 
 /// New tokens for a refresh token.
 pub async fn rotate(
@@ -46,16 +46,16 @@ pub async fn rotate(
     let mut response = issue::again(server, client, grant, &scope, &resources, now)?;
 
     let successor = request.token.successor(&server.derivation);
+    let next = successor.successor(&server.derivation).digest();
     let rotation = Rotation {
         digest: digest.clone(),
-        successor: successor.digest().as_str().to_owned(),
-        next: successor
-            .successor(&server.derivation)
-            .digest()
-            .as_str()
-            .to_owned(),
-        grant_id: grant.id.clone(),
-        expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
+        successor: RefreshToken {
+            digest: successor.digest().as_str().to_owned(),
+            successor: next.as_str().to_owned(),
+            grant_id: grant.id.clone(),
+            created_at: now,
+            expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
+        },
     };
     let event = Event::TokensIssued {
         grant_type: GrantType::RefreshToken,

@@ -1,19 +1,71 @@
-//! What clients read first: metadata, keys, UserInfo's claims come last.
+//! What clients read first, metadata and keys; UserInfo's claims come last. Metadata and keys are bytes in memory and cannot
+//! fail, so they go without the layers of a request that may: no id, no line in the log, no bound on time.
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, options};
+use axum::{Json, Router};
+use tracing::Instrument as _;
 
 use super::error::Error;
 use super::extract::Bearer;
+use super::metrics::Measured;
+use super::{layers, limit, not_found, wrong_method};
 use crate::flow::Server;
 use crate::flow::keys::JWKS_MAX_AGE;
 use crate::flow::published::Document;
 use crate::flow::userinfo::{self, UserInfo};
+use crate::trace;
 
 /// `Cache-Control: max-age` of the metadata, in seconds.
 const METADATA_MAX_AGE: i64 = 60;
+
+/// The routes of metadata and keys.
+pub(super) fn documents(server: &Server) -> Router<Server> {
+    let path = server.config.issuer.path();
+    let mut routes = Router::new()
+        .route(&format!("{path}/jwks.json"), document(get(jwks)))
+        .route(
+            &format!("{path}/.well-known/openid-configuration"),
+            document(get(metadata)),
+        )
+        // RFC 8414 §3.1: the issuer's path comes after the well-known segment.
+        .route(
+            &format!("/.well-known/oauth-authorization-server{path}"),
+            document(get(metadata)),
+        );
+    if !path.is_empty() {
+        let beside = format!("/.well-known/openid-configuration{path}");
+        let nothing = get(not_found).layer(layers::cors());
+        routes = routes
+            .route(&beside, document(get(metadata)))
+            .route("/.well-known/{*rest}", nothing);
+    }
+    let routes = routes.method_not_allowed_fallback(wrong_method);
+    limit::per_address(routes, server).layer(from_fn_with_state(server.clone(), around))
+}
+
+/// Scripts of every origin may read it, and ask before whether they may.
+fn document(document: MethodRouter<Server>) -> MethodRouter<Server> {
+    document.merge(options(async || ()).layer(layers::cors()))
+}
+
+async fn around(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let measured = Measured::begin(&request, &server);
+    let traced = trace::request(measured.method(), measured.route(), request.headers());
+    let mut response = next.run(request).instrument(traced.clone()).await;
+    trace::answered(&traced, response.status().as_u16());
+    let headers = response.headers_mut();
+    layers::protect(headers, &server);
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    measured.end(&response);
+    response
+}
 
 /// `GET` of every well-known URL (RFC 8414 §3, OIDC Discovery §4): one document (rule A-01).
 pub(crate) async fn metadata(State(server): State<Server>, headers: HeaderMap) -> Response {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -98,6 +98,12 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
+    protect(headers, &server);
+    response
+}
+
+/// The headers that every response has.
+pub(super) fn protect(headers: &mut HeaderMap, server: &Server) {
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -116,7 +122,6 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
             HeaderValue::from_static("max-age=31536000"),
         );
     }
-    response
 }
 
 /// The id that a trusted proxy gave the request, when it is short and plain.

@@ -36,11 +36,6 @@ use crate::protocol::refusal::{Code, Refusal};
 pub fn router(server: &Server) -> Router {
     // Called by programs, from any origin.
     let api = Router::new()
-        .route(
-            "/.well-known/openid-configuration",
-            get(discovery::metadata),
-        )
-        .route("/jwks.json", get(discovery::jwks))
         .route("/token", post(token::exchange))
         .route("/introspect", post(token::introspect))
         .route("/revoke", post(token::revoke))
@@ -93,24 +88,9 @@ pub fn router(server: &Server) -> Router {
             .route(&format!("{path}/"), get(|| async { home }))
             .fallback(not_found)
     };
-    // RFC 8414 §3.1: the issuer's path comes after the well-known segment.
-    let well_known = Router::new()
-        .route(
-            &format!("/.well-known/oauth-authorization-server{path}"),
-            get(discovery::metadata),
-        )
-        .merge(if path.is_empty() {
-            Router::new()
-        } else {
-            Router::new()
-                .route(
-                    &format!("/.well-known/openid-configuration{path}"),
-                    get(discovery::metadata),
-                )
-                .route("/.well-known/{*rest}", get(not_found))
-        });
-    let well_known = limit::per_address(well_known, server).layer(layers::cors());
-    layers::around(rooted.merge(well_known), server).with_state(server.clone())
+    layers::around(rooted, server)
+        .merge(discovery::documents(server))
+        .with_state(server.clone())
 }
 
 /// How long the background may take to finish what it is at once the last request is answered.

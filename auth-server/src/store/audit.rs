@@ -1,15 +1,9 @@
 //! The audit trail: one row an event, in the transaction of the change it tells of. It is read by time, newest or oldest
 //! first, page by page.
 
-use super::{Error, Store, Tx, read, write};
+use super::{Error, Store, read};
 use crate::metrics::METRICS;
 use crate::protocol::event::Entry;
-
-/// The columns of a row.
-const INSERT: &str =
-    "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) ";
-/// Most rows of one statement.
-const ROWS: usize = 64;
 
 /// One line in the log for each event that was committed, and one more in the metrics.
 pub(super) fn log(recorded: &[(Entry, i64)]) {
@@ -168,51 +162,4 @@ impl Store {
             .bind(filter.outcome.as_deref()).bind(filter.address.as_deref()).bind(limit)
             .fetch_all(c).await?))
     }
-}
-
-impl Tx {
-    /// Adds an entry to the trail, and a line to the log once it is committed.
-    pub fn record(&mut self, entry: &Entry, now: i64) {
-        self.recorded.push((entry.clone(), now));
-    }
-
-    /// Writes what was recorded, many rows in one statement.
-    pub(super) async fn write_down(&mut self) -> Result<(), sqlx::Error> {
-        let mut rest = &self.recorded[..];
-        while !rest.is_empty() {
-            let entries;
-            (entries, rest) = rest.split_at(at_once(rest.len()));
-            write!(self, c => insert(entries).build().execute(c).await.map(|_| ()))?;
-        }
-        Ok(())
-    }
-}
-
-/// How many of so many rows go into one statement: a power of two, so that a database plans few statements and keeps them.
-fn at_once(rows: usize) -> usize {
-    (1 << rows.ilog2()).min(ROWS)
-}
-
-/// One statement for all of these entries. A job that runs again writes its entry again.
-fn insert<DB: sqlx::Database>(entries: &[(Entry, i64)]) -> sqlx::QueryBuilder<DB>
-where
-    for<'q> i64: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
-    for<'q> String: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
-    for<'q> Option<String>: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
-{
-    let mut insert = sqlx::QueryBuilder::new(INSERT);
-    insert.push_values(entries, |mut row, (entry, at)| {
-        let owned = |part: Option<&str>| part.map(str::to_owned);
-        row.push_bind(entry.id.clone())
-            .push_bind(*at)
-            .push_bind(entry.kind().as_str().to_owned())
-            .push_bind(entry.outcome().as_str().to_owned())
-            .push_bind(owned(entry.user()))
-            .push_bind(owned(entry.client()))
-            .push_bind(entry.caller.address().to_owned())
-            .push_bind(owned(entry.caller.request_id()))
-            .push_bind(entry.detail());
-    });
-    insert.push(" ON CONFLICT DO NOTHING");
-    insert
 }

@@ -1,7 +1,7 @@
 //! Authorization codes: facts that never change, and one transition from unused to used.
 
-use super::{Error, Store, Tx, from_json, read, to_json, write};
-use crate::protocol::grant::{CodeRow, Grant};
+use super::{Error, Store, Tx, beside, from_json, read, to_json, write};
+use crate::protocol::grant::CodeRow;
 
 /// What came of redeeming a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,28 +61,19 @@ impl Tx {
         row: &CodeRow,
         now: i64,
     ) -> Result<Redeemed, sqlx::Error> {
-        const CLAIM: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
-        let claimed = write!(self, c => sqlx::query(CLAIM).bind(digest).bind(now).execute(c).await?.rows_affected())
-            == 1;
-        if !claimed {
+        const CLAIM: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2 \
+                             RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)";
+        let claimed: Option<(i64,)> = beside!(self, c => sqlx::query_as(CLAIM).bind(digest).bind(now).fetch_optional(c).await?);
+        let Some((consents,)) = claimed else {
             return Ok(Redeemed::Replayed);
-        }
-        let stands = self.hold_consent(&row.consent_id).await?;
-        Ok(if stands {
-            Redeemed::Fresh
-        } else {
-            Redeemed::Withdrawn
-        })
-    }
-
-    /// Keeps the grant that a redeemed code stood for.
-    pub async fn insert_grant(&mut self, grant: &Grant, now: i64) -> Result<(), sqlx::Error> {
-        const SQL: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-        write!(self, c => sqlx::query(SQL)
-            .bind(&grant.id).bind(&grant.subject).bind(&grant.client_id).bind(grant.scope.to_string()).bind(to_json(&grant.resources))
-            .bind(grant.auth_time).bind(to_json(&grant.amr)).bind(&grant.sid).bind(grant.nonce.as_deref()).bind(now).bind(grant.expires_at)
-            .execute(c).await.map(|_| ()))
+        };
+        Ok(
+            if consents == 1 && self.hold_consent(&row.consent_id).await? {
+                Redeemed::Fresh
+            } else {
+                Redeemed::Withdrawn
+            },
+        )
     }
 
     /// Revokes everything that a user granted, and what codes that are still out would grant.

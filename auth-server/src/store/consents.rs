@@ -1,7 +1,7 @@
 //! What a user allowed a client, remembered per user, exact client id, set of resources, and place where the answer goes:
 //! the page named that place, so another one of the same client is another question.
 
-use super::{Error, Store, Tx, from_json, read, resource_key, write};
+use super::{Connection, Error, Store, Tx, from_json, read, resource_key, write};
 use crate::protocol::scope::Scope;
 
 /// A remembered consent, to be written.
@@ -124,10 +124,16 @@ impl Tx {
         Ok(id)
     }
 
-    /// Makes sure that a consent still stands, and that nobody withdraws it before this transaction ends.
-    pub async fn hold_consent(&mut self, id: &str) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "UPDATE consents SET updated_at = updated_at WHERE id = $1";
-        write!(self, c => sqlx::query(SQL).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+    /// Makes sure that a consent still stands and that nobody withdraws it before this transaction ends. On SQLite nobody
+    /// can: there is one writer.
+    pub(super) async fn hold_consent(&mut self, id: &str) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "SELECT 1 FROM consents WHERE id = $1 FOR UPDATE";
+        let Connection::Postgres(lent) = &mut self.connection else {
+            return Ok(true);
+        };
+        let held = sqlx::query(SQL).bind(id);
+        let held = held.fetch_optional(&mut lent.connection).await?;
+        Ok(held.is_some())
     }
 
     /// Forgets everything that this user allowed the client of a consent, and revokes what the client got; returns the

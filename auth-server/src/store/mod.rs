@@ -19,6 +19,7 @@ mod keys;
 mod load;
 mod migrate;
 mod open;
+mod pending;
 mod pool;
 mod refresh;
 mod requests;
@@ -52,6 +53,7 @@ pub use documents::Document;
 pub use error::Error;
 pub use keys::StoredKey;
 pub use load::Load;
+pub use pending::RefreshToken;
 pub use refresh::{Refreshed, Rotation};
 pub use requests::RequestRow;
 pub use sessions::Session;
@@ -109,6 +111,7 @@ enum Backend {
 /// A running transaction.
 pub struct Tx {
     connection: Connection,
+    pending: pending::Pending,
     /// Events of the transaction and their times: written before its commit, logged after it.
     recorded: Vec<(Entry, i64)>,
     /// True when it changes what nodes keep in memory.
@@ -147,8 +150,16 @@ macro_rules! lent {
     }};
 }
 
-/// Runs one write body on whichever connection the transaction has.
+/// Runs one write body on whichever connection the transaction has, after what is pending.
 macro_rules! write {
+    ($tx:expr, $connection:ident => $body:expr) => {{
+        $tx.write_pending().await?;
+        $crate::store::beside!($tx, $connection => $body)
+    }};
+}
+
+/// As [`write!`], for a body that cannot see what is pending.
+macro_rules! beside {
     ($tx:expr, $connection:ident => $body:expr) => {
         match &mut $tx.connection {
             $crate::store::Connection::Sqlite(connection) => {
@@ -163,7 +174,7 @@ macro_rules! write {
     };
 }
 
-pub(crate) use {lent, read, write};
+pub(crate) use {beside, lent, read, write};
 
 impl Store {
     /// Runs `work` on `data` in one transaction and answers after its commit. `work` may run several times, each time
@@ -215,6 +226,7 @@ impl Tx {
     fn new(connection: Connection) -> Tx {
         Tx {
             connection,
+            pending: pending::Pending::default(),
             recorded: Vec::new(),
             announced: false,
         }

@@ -1,7 +1,7 @@
 //! Refresh tokens. Each row knows the digest of its successor, which is derived from the token itself, so parallel
 //! refreshes meet at the same successor and a family never forks (rule A-47).
 
-use super::{Error, Store, Tx, from_json, read, write};
+use super::{Error, RefreshToken, Store, Tx, beside, from_json, read};
 use crate::protocol::grant::{GRACE, Grant, RefreshRow};
 use crate::protocol::scope::Scope;
 
@@ -19,14 +19,8 @@ pub enum Refreshed {
 pub struct Rotation {
     /// Digest of the presented token.
     pub digest: String,
-    /// Digest of its successor.
-    pub successor: String,
-    /// Digest of the successor's successor.
-    pub next: String,
-    /// The family.
-    pub grant_id: String,
-    /// End of life of the successor, unix seconds.
-    pub expires_at: i64,
+    /// The token that takes its place.
+    pub successor: RefreshToken,
 }
 
 #[derive(sqlx::FromRow)]
@@ -108,22 +102,6 @@ impl Store {
 }
 
 impl Tx {
-    /// Keeps a refresh token; the same token again changes nothing.
-    pub async fn insert_refresh(
-        &mut self,
-        digest: &str,
-        successor: &str,
-        grant_id: &str,
-        expires_at: i64,
-        now: i64,
-    ) -> Result<(), sqlx::Error> {
-        const SQL: &str = "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
-                           VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
-        write!(self, c => sqlx::query(SQL)
-            .bind(digest).bind(grant_id).bind(successor).bind(now).bind(expires_at)
-            .execute(c).await.map(|_| ()))
-    }
-
     /// Rotates a token while it has standing: alive, and not rotated or still within its grace.
     pub async fn rotate(
         &mut self,
@@ -134,21 +112,14 @@ impl Tx {
              WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
              AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
              AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)";
-        let claimed = write!(self, c => sqlx::query(CLAIM)
+        let claimed = beside!(self, c => sqlx::query(CLAIM)
             .bind(&rotation.digest).bind(now).bind(now - GRACE)
             .execute(c).await?.rows_affected())
             == 1;
         if !claimed {
             return Ok(Refreshed::Lost);
         }
-        self.insert_refresh(
-            &rotation.successor,
-            &rotation.next,
-            &rotation.grant_id,
-            rotation.expires_at,
-            now,
-        )
-        .await?;
+        self.insert_refresh(&rotation.successor);
         Ok(Refreshed::Rotated)
     }
 }

@@ -161,6 +161,7 @@ async fn serve(
 
 /// Runs the jobs in one transaction; on any error nothing of them remains.
 async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Result<(), Failed> {
+    tx.pending.clear();
     tx.recorded.clear();
     tx.announced = false;
     execute(tx, "BEGIN IMMEDIATE").await.map_err(|error| {

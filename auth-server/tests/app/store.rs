@@ -43,7 +43,8 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
         let jobs = (0..90).map(|n| {
             let grant = grant(n);
             app.server.store.write(grant, move |tx, grant| {
-                Box::pin(async move { tx.insert_grant(grant, START).await })
+                tx.insert_grant(grant, START);
+                Box::pin(async { Ok(()) })
             })
         });
         let results = futures_util::future::join_all(jobs).await;

@@ -283,8 +283,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_line_about_a_request_has_its_id() {
     let server = Measured::start("trusted_proxies = [\"127.0.0.1\"]\n");
-    let given = "GET /jwks.json HTTP/1.1\r\nX-Request-Id: from-the.proxy_1";
-    let odd = "GET /jwks.json HTTP/1.1\r\nX-Request-Id: a b\"c";
+    let given = "GET /health/live HTTP/1.1\r\nX-Request-Id: from-the.proxy_1";
+    let odd = "GET /health/live HTTP/1.1\r\nX-Request-Id: a b\"c";
     let form = format!("POST /token HTTP/1.1\r\n{FORM}");
     assert!(
         server
@@ -306,7 +306,7 @@ fn every_line_about_a_request_has_its_id() {
     assert_eq!(answered[0]["request_id"], "from-the.proxy_1");
     assert_eq!(
         (&answered[0]["route"], &answered[0]["status"]),
-        (&"/jwks.json".into(), &200.into())
+        (&"/health/live".into(), &200.into())
     );
     let refused = lines.iter().find(|line| line["message"] == "refused");
     let id = refused.unwrap()["request_id"].as_str().unwrap();
@@ -322,6 +322,6 @@ fn every_line_about_a_request_has_its_id() {
 #[test]
 fn a_stranger_cannot_choose_the_id_of_a_request() {
     let server = Measured::start("");
-    let answer = server.ask("GET /jwks.json HTTP/1.1\r\nX-Request-Id: chosen", "");
+    let answer = server.ask("GET /health/live HTTP/1.1\r\nX-Request-Id: chosen", "");
     assert!(!answer.contains("chosen"), "{answer}");
 }
