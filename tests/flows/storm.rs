@@ -1,9 +1,9 @@
 //! More people sign in at once than the server lets wait. Programs that ask for tokens meanwhile get them as before: the
 //! work of hashing stays off the threads that answer, is limited, and gives way to them.
 //!
-//! `cargo measure` holds the exact promise (p99 below twice the quiet one, on a machine of its own). Here other machines may
-//! share the cores, so the bound is wider; a server that hashes where it answers, or as many passwords at once as people
-//! send, still misses it by far, because a token then waits for hundreds of hashes.
+//! `cargo measure` holds the exact promise (p99 below twice the quiet one, on a machine of its own). Here other programs may
+//! share the cores, so the bound has a floor. Tried: a server that hashes where it answers, one that hashes at the priority
+//! of requests, and one that hashes for everybody at once all fail in every round.
 
 use std::collections::HashMap;
 use std::path::Path;
