@@ -44,7 +44,7 @@ pub async fn with_code(
     allowed: Option<Scope>,
 ) -> Result<Next> {
     let Some((session, _)) = &browser.signed_in else {
-        return Err(Refusal::new(Code::LoginRequired, "no user is signed in").into());
+        return Err(signed_out().into());
     };
     let now = server.now();
     let remembered = consented(server, &session.user_id, client, request).await?;
@@ -87,17 +87,22 @@ pub async fn with_code(
         };
         server.entry(event, &browser.caller)
     });
+    let session = session.digest.clone();
     let request_digest = row.map(|row| row.digest.clone());
     let kept = server
         .store
         .write(
-            (digest, facts, consent, entry, request_digest),
-            move |tx, (digest, facts, consent, entry, request_digest)| {
+            (session, digest, facts, consent, entry, request_digest),
+            move |tx, (session, digest, facts, consent, entry, request_digest)| {
                 Box::pin(async move {
+                    // A new password ends the sessions and revokes what they got: nothing may come after it.
+                    if !tx.hold_session(session).await? {
+                        return Ok(Err(signed_out()));
+                    }
                     if let Some(request_digest) = request_digest
                         && !tx.claim_request(request_digest, now).await?
                     {
-                        return Ok(false);
+                        return Ok(Err(answered_before()));
                     }
                     let mut facts = facts.clone();
                     if let Some(consent) = consent {
@@ -107,18 +112,20 @@ pub async fn with_code(
                         tx.record(entry, now);
                     }
                     tx.insert_code(digest, &facts).await?;
-                    Ok(true)
+                    Ok(Ok(()))
                 })
             },
         )
         .await?;
-    if !kept {
-        return Err(answered_before().into());
-    }
+    kept?;
     let issuer = server.config.issuer.as_str();
     Ok(Next::Deliver(
         request.redirect.answer(code.reveal(), issuer),
     ))
+}
+
+fn signed_out() -> Refusal {
+    Refusal::new(Code::LoginRequired, "no user is signed in")
 }
 
 fn answered_before() -> Refusal {

@@ -43,7 +43,8 @@ impl Default for Known {
 
 /// The client, or a refusal that says why it is unknown; `address` is the caller's.
 pub async fn find(server: &Server, id: &str, address: &str) -> Result<Arc<Client>> {
-    if id.len() > LONGEST {
+    // NUL stands in no id, and PostgreSQL does not compare it.
+    if id.len() > LONGEST || id.contains('\0') {
         return Err(unknown().into());
     }
     if let Some(client) = in_memory(server, id) {

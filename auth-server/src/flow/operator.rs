@@ -68,10 +68,12 @@ impl Operator<'_> {
                     let made = match &change {
                         Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
                         Change::SetPassword(user, hash, grants) => {
+                            // Sessions end first: one of them may be getting a code at this moment.
+                            let set = tx.set_password(&user.username, hash).await?;
                             if *grants == Grants::Revoked {
                                 tx.revoke_grants_of(&user.id, now).await?;
                             }
-                            tx.set_password(&user.username, hash).await?
+                            set
                         }
                         Change::DisableUser(user) => tx.disable_user(&user.username, now).await?,
                         Change::EnableUser(user) => tx.enable_user(&user.username).await?,

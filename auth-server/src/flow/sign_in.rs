@@ -106,12 +106,17 @@ async fn start_session(
         browser.session_digest().map(str::to_owned),
         request.map(str::to_owned),
     );
-    server
+    let hash = user.password_hash.clone().unwrap_or_default();
+    let began = server
         .store
         .write(
-            (new, old, request, limits, entry),
-            move |tx, (new, old, request, limits, entry)| {
+            (new, hash, old, request, limits, entry),
+            move |tx, (new, hash, old, request, limits, entry)| {
                 Box::pin(async move {
+                    // The check took its time: a password that was replaced meanwhile opens nothing.
+                    if !tx.hold_password(&new.user_id, hash).await? {
+                        return Ok(false);
+                    }
                     if let Some(old) = &old {
                         tx.delete_session(old).await?;
                     }
@@ -124,11 +129,14 @@ async fn start_session(
                         tx.forgive_attempt(address).await?;
                     }
                     tx.record(entry, now);
-                    Ok(())
+                    Ok(true)
                 })
             },
         )
         .await?;
+    if !began {
+        return Ok(Attempt::Wrong);
+    }
     Ok(Attempt::SignedIn {
         cookie,
         device,

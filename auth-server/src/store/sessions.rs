@@ -1,6 +1,6 @@
 //! Browser sessions. The cookie's digest is the key; a new sign-in makes a new session and ends the old one.
 
-use super::{Error, Store, Tx, from_json, read, to_json, write};
+use super::{Connection, Error, Store, Tx, from_json, read, to_json, write};
 
 /// A signed-in browser.
 #[derive(Clone, Debug)]
@@ -69,6 +69,23 @@ impl Tx {
             .bind(&session.digest).bind(&session.sid).bind(&session.user_id).bind(session.auth_time).bind(to_json(&session.amr))
             .bind(session.last_seen_at).bind(session.expires_at)
             .execute(c).await.map(|_| ()))
+    }
+
+    /// Makes sure that a session has not ended and does not end before this transaction. On SQLite it cannot: there is one
+    /// writer.
+    pub async fn hold_session(&mut self, digest: &str) -> Result<bool, sqlx::Error> {
+        const SQLITE: &str = "SELECT 1 FROM sessions WHERE digest = $1";
+        const POSTGRES: &str = "SELECT 1 FROM sessions WHERE digest = $1 FOR KEY SHARE";
+        Ok(match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                let held = sqlx::query(SQLITE).bind(digest);
+                held.fetch_optional(&mut **connection).await?.is_some()
+            }
+            Connection::Postgres(lent) => {
+                let held = sqlx::query(POSTGRES).bind(digest);
+                held.fetch_optional(&mut lent.connection).await?.is_some()
+            }
+        })
     }
 
     /// Notes that the session was used.

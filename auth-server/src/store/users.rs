@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Error, Store, Tx, from_json, read, to_json, write};
+use super::{Connection, Error, Store, Tx, from_json, read, to_json, write};
 
 /// A user.
 #[derive(Clone, Debug)]
@@ -137,16 +137,37 @@ impl Tx {
     /// Sets a new password and ends the sessions; false when there is no such user.
     pub async fn set_password(&mut self, username: &str, hash: &str) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE users SET password_hash = $2 WHERE username = $1";
+        // The user first: a sign-in that holds the old password is waited for, and its session ends with the others.
+        let set = write!(self, c => sqlx::query(SQL).bind(username).bind(hash).execute(c).await.map(|done| done.rows_affected() == 1))?;
         self.end_sessions(username).await?;
-        write!(self, c => sqlx::query(SQL).bind(username).bind(hash).execute(c).await.map(|done| done.rows_affected() == 1))
+        Ok(set)
+    }
+
+    /// Makes sure that the user is enabled and has this password still, and that neither changes before this transaction
+    /// ends. On SQLite nothing can: there is one writer.
+    pub async fn hold_password(&mut self, id: &str, hash: &str) -> Result<bool, sqlx::Error> {
+        const SQLITE: &str =
+            "SELECT 1 FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL";
+        const POSTGRES: &str = "SELECT 1 FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR SHARE";
+        Ok(match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                let held = sqlx::query(SQLITE).bind(id).bind(hash);
+                held.fetch_optional(&mut **connection).await?.is_some()
+            }
+            Connection::Postgres(lent) => {
+                let held = sqlx::query(POSTGRES).bind(id).bind(hash);
+                held.fetch_optional(&mut lent.connection).await?.is_some()
+            }
+        })
     }
 
     /// Disables a user and ends the sessions; refresh tokens die with the user.
     pub async fn disable_user(&mut self, username: &str, now: i64) -> Result<bool, sqlx::Error> {
         const SQL: &str =
             "UPDATE users SET disabled_at = $2 WHERE username = $1 AND disabled_at IS NULL";
+        let disabled = write!(self, c => sqlx::query(SQL).bind(username).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))?;
         self.end_sessions(username).await?;
-        write!(self, c => sqlx::query(SQL).bind(username).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))
+        Ok(disabled)
     }
 
     /// Lets a disabled user sign in again.

@@ -1,8 +1,16 @@
 //! What a hostile client, site or user tries; each test is one attack that must lead nowhere.
 
+use std::time::Duration;
+
+use auth_server::credential::password;
 use auth_server::flow::operator::{Grants, Operator};
+use auth_server::flow::{authorize, session};
+use auth_server::protocol::event::Caller;
+use auth_server::protocol::params::Params;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::world::{CALLBACK, CHALLENGE, DOCS, PASSWORD, TestApp, VERIFIER, encode};
@@ -195,6 +203,24 @@ async fn a_nul_character_is_refused_and_never_an_internal_error() {
                 .error(),
             (400, "invalid_request".to_owned())
         );
+        // Where it comes in another coat.
+        let basic = STANDARD.encode("a%00b:secret");
+        let request = Request::post("/token")
+            .header(header::AUTHORIZATION, format!("Basic {basic}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from("grant_type=client_credentials"))
+            .unwrap();
+        let unknown = (401, "invalid_client".to_owned());
+        assert_eq!(app.send(request).await.error(), unknown);
+        let assertion = format!("x.{}.x", URL_SAFE_NO_PAD.encode(r#"{"iss": "a\u0000b"}"#));
+        let fields = [
+            (
+                "client_assertion_type",
+                "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            ),
+            ("client_assertion", assertion.as_str()),
+        ];
+        assert_eq!(app.post_form("/token", &fields).await.error(), unknown);
     }
 }
 
@@ -401,6 +427,60 @@ async fn a_new_password_ends_what_was_granted_unless_the_operator_keeps_it() {
         // What she allowed stays allowed: the apps need her sign-in, not her consent.
         let consents = app.server.store.consents(&alice.id, 10).await.unwrap();
         assert_eq!(consents.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_with_a_password_that_is_replaced_meanwhile_opens_nothing() {
+    for app in TestApp::everywhere().await {
+        let set = async |hash: String| {
+            let store = &app.server.store;
+            let set = store.write(hash, |tx, hash| Box::pin(tx.set_password("alice", hash)));
+            assert!(set.await.unwrap());
+        };
+        // So much work that the new password comes before its end.
+        set(password::hash_with(PASSWORD, [7; 16], 64 * 1024, 10).unwrap()).await;
+        let mut browser = app.browser();
+        browser.go("/sign-in").await;
+        let replaced = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            set("x".to_owned()).await;
+        };
+        tokio::join!(browser.sign_in("alice"), replaced);
+        assert!(browser.shows("sign-in") && browser.cookie("__Host-session").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_was_asked_for_before_a_new_password_gives_no_code_after_it() {
+    for app in TestApp::everywhere().await {
+        let query = app.client("spa").query("scope=offline_access");
+        let mut thief = app.browser();
+        thief.authorize(&query).await.redirect_params();
+        let loaded = session::load(
+            &app.server,
+            thief.cookie("__Host-browser"),
+            thief.cookie("__Host-session"),
+            None,
+            Caller::Operator,
+        );
+        // From here on the request may wait, for example for the document of its client.
+        let loaded = loaded.await.unwrap();
+        let operator = Operator {
+            config: &app.server.config,
+            store: &app.server.store,
+            effects: &app.server.effects,
+        };
+        let alice = app.server.store.user_by_name("alice").await.unwrap();
+        let alice = alice.unwrap();
+        let set = operator.set_password(&alice, PASSWORD.into(), Grants::Revoked);
+        set.await.unwrap();
+        let params = Params::from_form(query.as_bytes()).unwrap();
+        assert!(
+            authorize::begin(&app.server, &loaded, &params)
+                .await
+                .is_err()
+        );
     }
 }
 
