@@ -1,5 +1,5 @@
-//! What some tests need beyond Rust: `PostgreSQL`, nginx, systemd, Chromium, Node, Python. A test that cannot run says so in
-//! one line and passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
+//! What some tests need beyond Rust: `PostgreSQL`, nginx, systemd, wrk, Chromium, Node, Python. A test that cannot run says so
+//! in one line and passes; with `TESTS_REQUIRE_ALL=1`, as in CI, it fails instead. `.ci/run` installs everything named here.
 
 use std::env;
 use std::io::Write as _;

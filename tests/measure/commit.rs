@@ -1,18 +1,19 @@
 //! How many token requests the database itself can keep: a bare sqlx loop that runs the statements of
 //! `auth-server/src/store` and commits as the server does, with no server around it. On SQLite it runs the writes alone, many
-//! requests in one transaction, as the server's writer does; on PostgreSQL the reads and writes of one request after the
-//! other, on as many connections as the server has. A test holds the statements to those of the store.
+//! requests in one transaction whose new rows are written together, as the server's writer does; on PostgreSQL the reads and
+//! writes of one request after the other, on as many connections as the server has. A test holds the statements to those of
+//! the store.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use auth_server::effects::Effects;
-use auth_server::protocol::grant::GRACE;
+use auth_server::protocol::grant::{GRACE, Grant};
 use auth_server::protocol::secret::{fingerprint, identifier, ordered_identifier};
 use auth_server::store::Location;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, QueryBuilder};
 
 use crate::raw::Kind;
 use crate::seed::{APP, Code, Refresh, Seeds};
@@ -24,15 +25,17 @@ const DAY: i64 = 86_400;
 const READ_CODE: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
 const READ_USER: &str =
     "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
-const CLAIM_CODE: &str =
-    "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
-const HOLD_CONSENT: &str = "UPDATE consents SET updated_at = updated_at WHERE id = $1";
-const ADD_GRANT: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-const ADD_REFRESH: &str = "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
-                           VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING";
-const ADD_EVENT: &str = "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
+const CLAIM_CODE: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2 \
+                          RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)";
+/// On PostgreSQL alone.
+const HOLD_CONSENT: &str = "SELECT 1 FROM consents WHERE id = $1 FOR UPDATE";
+const ADD_GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) ";
+const ADD_TOKENS: &str =
+    "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ";
+const UNLESS_KNOWN: &str = " ON CONFLICT (digest) DO NOTHING";
+const ADD_EVENTS: &str =
+    "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) ";
+const UNLESS_WRITTEN: &str = " ON CONFLICT DO NOTHING";
 const READ_REFRESH: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
                             g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
                             g.expires_at AS grant_expires_at, g.revoked_at \
@@ -43,75 +46,22 @@ const CLAIM_REFRESH: &str = "UPDATE refresh_tokens SET rotated_at = COALESCE(rot
              AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
              AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)";
 
-macro_rules! add_refresh {
-    ($connection:expr, $digest:expr, $successor:expr, $grant:expr, $now:expr) => {
-        sqlx::query(ADD_REFRESH)
-            .bind($digest)
-            .bind(&$grant.id)
-            .bind($successor)
-            .bind($now)
-            .bind($now + 30 * DAY)
-            .execute(&mut *$connection)
-            .await?
-    };
-}
+/// Most rows of one statement.
+const ROWS: usize = 64;
+/// What the writer keeps of the file in memory, in SQLite's words for KiB.
+const WRITER_CACHE: &str = "-32768";
 
-macro_rules! add_event {
-    ($connection:expr, $grant:expr, $word:literal, $now:expr) => {
-        sqlx::query(ADD_EVENT)
-            .bind(ordered_identifier(
-                "ev_",
-                $now,
-                0,
-                Effects::system().fresh(),
-            ))
-            .bind($now)
-            .bind("tokens_issued")
-            .bind("done")
-            .bind(Some(&$grant.subject))
-            .bind(Some(APP))
-            .bind("127.0.0.1")
-            .bind(identifier("", Effects::system().fresh()))
-            .bind(format!("{} {}", $word, $grant.id))
-            .execute(&mut *$connection)
-            .await?
-    };
-}
-
-/// The statements of one redemption or one refresh, on either connection.
-macro_rules! writes {
+/// The claim of one request, on either connection.
+macro_rules! claim {
     ($connection:expr, $request:expr, $now:expr) => {
         match $request {
             Request::Code(code) => {
-                let grant = &code.row.grant;
-                let claimed = sqlx::query(CLAIM_CODE)
+                let claimed: Option<(i64,)> = sqlx::query_as(CLAIM_CODE)
                     .bind(&code.digest)
                     .bind($now)
-                    .execute(&mut *$connection)
+                    .fetch_optional(&mut *$connection)
                     .await?;
-                anyhow::ensure!(claimed.rows_affected() == 1, "a code was claimed before");
-                sqlx::query(HOLD_CONSENT)
-                    .bind(&code.row.consent_id)
-                    .execute(&mut *$connection)
-                    .await?;
-                sqlx::query(ADD_GRANT)
-                    .bind(&grant.id)
-                    .bind(&grant.subject)
-                    .bind(&grant.client_id)
-                    .bind(grant.scope.to_string())
-                    .bind(serde_json::to_string(&grant.resources)?)
-                    .bind(grant.auth_time)
-                    .bind(serde_json::to_string(&grant.amr)?)
-                    .bind(&grant.sid)
-                    .bind(grant.nonce.as_deref())
-                    .bind($now)
-                    .bind(grant.expires_at)
-                    .execute(&mut *$connection)
-                    .await?;
-                // The token and its successor: two digests that nobody has seen.
-                let (digest, successor) = (fresh_digest(), fresh_digest());
-                add_refresh!($connection, &digest, &successor, grant, $now);
-                add_event!($connection, grant, "code", $now);
+                anyhow::ensure!(claimed == Some((1,)), "a code was claimed before");
             }
             Request::Refresh(token) => {
                 let claimed = sqlx::query(CLAIM_REFRESH)
@@ -121,15 +71,61 @@ macro_rules! writes {
                     .execute(&mut *$connection)
                     .await?;
                 anyhow::ensure!(claimed.rows_affected() == 1, "a token was rotated before");
-                add_refresh!(
-                    $connection,
-                    &token.successor,
-                    &token.next,
-                    &token.grant,
-                    $now
-                );
-                add_event!($connection, &token.grant, "refresh", $now);
             }
+        }
+    };
+}
+
+/// The new rows of these requests, on either connection.
+macro_rules! add {
+    ($connection:expr, $requests:expr, $now:expr) => {
+        let rows: Vec<Added> = $requests.iter().map(Added::by).collect();
+        let grants: Vec<&Grant> = rows.iter().filter_map(|row| row.new_grant).collect();
+        for grants in grants.chunks(ROWS) {
+            let mut insert = QueryBuilder::new(ADD_GRANTS);
+            insert.push_values(grants, |mut row, grant| {
+                row.push_bind(&grant.id)
+                    .push_bind(&grant.subject)
+                    .push_bind(&grant.client_id)
+                    .push_bind(grant.scope.to_string())
+                    .push_bind(json(&grant.resources))
+                    .push_bind(grant.auth_time)
+                    .push_bind(json(&grant.amr))
+                    .push_bind(&grant.sid)
+                    .push_bind(grant.nonce.as_deref())
+                    .push_bind($now)
+                    .push_bind(grant.expires_at);
+            });
+            insert.build().execute(&mut *$connection).await?;
+        }
+        for rows in rows.chunks(ROWS) {
+            let mut insert = QueryBuilder::new(ADD_TOKENS);
+            insert.push_values(rows, |mut row, added| {
+                row.push_bind(&added.digest)
+                    .push_bind(&added.grant.id)
+                    .push_bind(&added.successor)
+                    .push_bind($now)
+                    .push_bind($now + 30 * DAY);
+            });
+            insert.push(UNLESS_KNOWN);
+            insert.build().execute(&mut *$connection).await?;
+        }
+        for rows in rows.chunks(ROWS) {
+            let mut insert = QueryBuilder::new(ADD_EVENTS);
+            insert.push_values(rows, |mut row, added| {
+                let effects = Effects::system();
+                row.push_bind(ordered_identifier("ev_", $now, 0, effects.fresh()))
+                    .push_bind($now)
+                    .push_bind("tokens_issued")
+                    .push_bind("done")
+                    .push_bind(&added.grant.subject)
+                    .push_bind(APP)
+                    .push_bind("127.0.0.1")
+                    .push_bind(identifier("", effects.fresh()))
+                    .push_bind(format!("{} {}", added.word, added.grant.id));
+            });
+            insert.push(UNLESS_WRITTEN);
+            insert.build().execute(&mut *$connection).await?;
         }
     };
 }
@@ -139,6 +135,41 @@ macro_rules! writes {
 enum Request {
     Code(Code),
     Refresh(Refresh),
+}
+
+/// What one request adds: a refresh token, an event, and for a code its grant.
+struct Added<'r> {
+    grant: &'r Grant,
+    new_grant: Option<&'r Grant>,
+    digest: String,
+    successor: String,
+    word: &'static str,
+}
+
+impl<'r> Added<'r> {
+    fn by(request: &'r Request) -> Self {
+        match request {
+            Request::Code(code) => Self {
+                grant: &code.row.grant,
+                new_grant: Some(&code.row.grant),
+                // The token and its successor: two digests that nobody has seen.
+                digest: fresh_digest(),
+                successor: fresh_digest(),
+                word: "authorization_code",
+            },
+            Request::Refresh(token) => Self {
+                grant: &token.grant,
+                new_grant: None,
+                digest: token.successor.clone(),
+                successor: token.next.clone(),
+                word: "refresh_token",
+            },
+        }
+    }
+}
+
+fn json(texts: &[String]) -> String {
+    serde_json::to_string(texts).unwrap_or_default()
 }
 
 /// Requests a second that the store at `store` can keep; at most `most`, for at most `time`.
@@ -187,8 +218,7 @@ async fn grouped(
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .pragma("cache_size", "-65536")
-        .pragma("mmap_size", "268435456")
+        .pragma("cache_size", WRITER_CACHE)
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "2000");
     let mut connection = SqliteConnection::connect_with(&options).await?;
@@ -201,8 +231,9 @@ async fn grouped(
             .execute(&mut connection)
             .await?;
         for request in group {
-            writes!(&mut connection, request, now);
+            claim!(&mut connection, request, now);
         }
+        add!(&mut connection, group, now);
         sqlx::query("COMMIT").execute(&mut connection).await?;
         done += group.len();
     }
@@ -238,7 +269,12 @@ async fn side_by_side(
                         }
                         read(&mut connection, &request).await?;
                         let mut transaction = connection.begin().await?;
-                        writes!(&mut *transaction, &request, now);
+                        claim!(&mut *transaction, &request, now);
+                        if let Request::Code(code) = &request {
+                            let hold = sqlx::query(HOLD_CONSENT).bind(&code.row.consent_id);
+                            hold.fetch_optional(&mut *transaction).await?;
+                        }
+                        add!(&mut *transaction, std::slice::from_ref(&request), now);
                         transaction.commit().await?;
                         done += 1;
                     }
@@ -298,18 +334,25 @@ mod tests {
             "refresh.rs",
             "consents.rs",
             "users.rs",
-            "audit.rs",
+            "pending.rs",
+            "open.rs",
         ]
         .map(|file| plain(&std::fs::read_to_string(folder.join(file)).unwrap()))
         .concat();
+        let rows = format!("const ROWS: usize = {ROWS};");
+        let cache = format!("const WRITER_CACHE: &str = \"{WRITER_CACHE}\";");
         for statement in [
+            &rows,
+            &cache,
             READ_CODE,
             READ_USER,
             CLAIM_CODE,
             HOLD_CONSENT,
-            ADD_GRANT,
-            ADD_REFRESH,
-            ADD_EVENT,
+            ADD_GRANTS,
+            ADD_TOKENS,
+            UNLESS_KNOWN,
+            ADD_EVENTS,
+            UNLESS_WRITTEN,
             READ_REFRESH,
             CLAIM_REFRESH,
         ] {

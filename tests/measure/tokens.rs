@@ -29,8 +29,7 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
     if !bench.wants(name) {
         return Ok(());
     }
-    let bodies = [site.seeds.machine_body()];
-    let bodies = vec![bodies[0].clone(); 16];
+    let bodies = vec![site.seeds.machine_body(); 16];
     let bare = Answering::start(&site.place.folder, b"").await?;
     let load = bench.post(format!("{}/token", bare.url), Bodies::Cycle(&bodies));
     let limit = bench.drive(&load, Some(bare.pid)).await?;
