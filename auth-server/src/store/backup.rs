@@ -5,7 +5,9 @@
 //! WAL database up. A database is replaced in three steps: the old one is closed into one file, a second name keeps it,
 //! and one rename puts the new one in its place; whenever it is interrupted, one whole database stands there.
 
-use std::fs::{File, OpenOptions};
+mod partial;
+
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 
 use super::open::{self, lock};
 use super::{Error, StoredKey, Tx, Version, write};
+use partial::Partial;
 
 /// The first bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -229,62 +232,6 @@ const SQLITE_LOCKED: i32 = 6;
 fn code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
-}
-
-/// A file that is not finished. Dropping it removes it, and its side files.
-pub struct Partial {
-    path: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    /// Makes `NAME.suffix`, or takes over what an earlier attempt left of it.
-    fn beside(name: &Path, suffix: &str) -> Result<Partial, Error> {
-        let path = with_suffix(name, suffix);
-        let unusable =
-            |error: &dyn std::fmt::Display| Error::Unusable(format!("{}: {error}", path.display()));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(|error| unusable(&error))?;
-        file.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => unusable(&"another command writes this file"),
-            std::fs::TryLockError::Error(error) => unusable(&error),
-        })?;
-        file.set_len(0).map_err(|error| unusable(&error))?;
-        Ok(Partial { path, file })
-    }
-
-    /// Where it stands now.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Gives it its name, unless that is taken meanwhile.
-    fn publish(self, target: &Path) -> Result<(), Error> {
-        let unusable = |error| Error::Unusable(format!("{}: {error}", target.display()));
-        match std::fs::hard_link(&self.path, target) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(unusable(error)),
-            // Not every file system has second names.
-            Err(_) => {
-                refuse_existing(target)?;
-                std::fs::rename(&self.path, target).map_err(unusable)?;
-            }
-        }
-        sync_folder(target)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            // Renamed or never made: then there is nothing to remove.
-            let _ = std::fs::remove_file(with_suffix(&self.path, suffix));
-        }
-    }
 }
 
 impl Tx {

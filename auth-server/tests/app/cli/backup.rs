@@ -90,11 +90,44 @@ fn what_stands_there_is_never_replaced() {
     }
     // What a killed backup left is taken over.
     folder.write("copy.db.partial", "half of it");
+    let partial = folder.path().join("copy.db.partial");
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&partial, private).unwrap();
     folder.run("backup copy.db").done();
     assert_eq!(
         names(&folder, "."),
         ["auth-server.toml", "copy.db", "data", "keys"]
     );
+}
+
+#[test]
+fn a_file_that_others_prepared_gets_nothing() {
+    let folder = Folder::new("");
+    folder.run("keys rotate").done();
+    let path = |name: &str| folder.path().join(name);
+    let partial = path("copy.db.partial");
+    let precious = |private: bool| {
+        folder.write("precious", "precious");
+        let mode = if private { 0o600 } else { 0o644 };
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path("precious"), mode).unwrap();
+    };
+    let refused = || {
+        let refused = folder.run("backup copy.db").refused();
+        assert!(refused.contains("copy.db.partial: "), "{refused}");
+        assert!(!path("copy.db").exists());
+        std::fs::remove_file(&partial).unwrap();
+    };
+    precious(true);
+    std::os::unix::fs::symlink("precious", &partial).unwrap();
+    refused();
+    std::fs::hard_link(path("precious"), &partial).unwrap();
+    refused();
+    let text = std::fs::read_to_string(path("precious")).unwrap();
+    assert_eq!(text, "precious");
+    precious(false);
+    std::fs::rename(path("precious"), &partial).unwrap();
+    refused();
 }
 
 #[test]
