@@ -55,12 +55,19 @@ impl Limits {
             .map_err(|wait| slower("limits.requests_per_client", wait))
     }
 
-    /// Counts a request with a token of a client.
-    pub(super) fn bearer(&self, client_id: &str, now: i64) -> Result<()> {
+    /// Counts a request with a token that a user has of a client. Every user of a public client can send such tokens, so
+    /// each has a budget for it.
+    pub(super) fn bearer(
+        &self,
+        client_id: &str,
+        is_public: bool,
+        user: &str,
+        now: i64,
+    ) -> Result<()> {
         let Some(rate) = &self.requests_per_client else {
             return Ok(());
         };
-        rate.spend(&(client_id, None::<String>), now)
+        rate.spend(&(client_id, is_public.then_some(user)), now)
             .map_err(|wait| slower("limits.requests_per_client", wait))
     }
 

@@ -42,12 +42,14 @@ pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
         )
         .into());
     };
-    server.limits.bearer(&grant.client_id, server.now())?;
+    let client = clients::last_known(server, &grant.client_id).await?;
+    let is_public = client.as_ref().is_none_or(|client| client.is_public());
+    let limits = &server.limits;
+    limits.bearer(&grant.client_id, is_public, &grant.subject, server.now())?;
     let Some(user) = server.store.user(&grant.subject).await? else {
         return Err(invalid().into());
     };
     let mut claims = claims::userinfo(&user.id, &user.all_claims(), &scope);
-    let client = clients::last_known(server, &grant.client_id).await?;
     let asked = client.and_then(|client| client.userinfo_alg().map(|alg| (client, alg)));
     let Some((client, alg)) = asked else {
         return Ok(UserInfo::Plain(claims));

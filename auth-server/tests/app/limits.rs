@@ -217,6 +217,19 @@ async fn a_client_has_its_own_budget_over_all_its_endpoints() {
             assert_eq!(userinfo().await.status, StatusCode::OK);
         }
         limited(&userinfo().await, "limits.requests_per_client");
+        // Another user of the same public client.
+        let mut browser = app.browser();
+        let query = app.client("spa").query("scope=openid");
+        browser.go(&format!("/authorize?{query}")).await;
+        browser.sign_in("bob").await;
+        let allowed = browser.submit("/consent", &[("decision", "allow")]).await;
+        let code = &allowed.redirect_params()["code"];
+        let theirs = app.client("spa").redeem(code).await.json();
+        let token = theirs["access_token"].as_str().unwrap();
+        let request =
+            Request::get("/userinfo").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let answer = app.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK);
         app.wait(15);
         assert_eq!(web.token(&GRANT).await.status, StatusCode::OK);
     }
