@@ -1,12 +1,14 @@
 //! Sending spans by OTLP over HTTP, in batches from a thread of its own. What does not fit into its queue is dropped: a
 //! slow collector costs traces, never requests.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::trace::{Link, SpanKind, TraceId, TracerProvider as _};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{Sampler, SamplingResult, SdkTracerProvider, ShouldSample};
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -50,7 +52,7 @@ impl Export {
             resource = resource.with_service_name(env!("CARGO_PKG_NAME"));
         }
         let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampler::TraceIdRatioBased(sample))
+            .with_sampler(sampler(sample))
             .with_resource(resource.build())
             .with_batch_exporter(exporter)
             .build();
@@ -77,6 +79,40 @@ impl Export {
         if let Err(error) = self.0.shutdown_with_timeout(LONGEST) {
             tracing::warn!(%error, "the last traces were not delivered");
         }
+    }
+}
+
+/// Which requests are traced. Ids of callers say nothing about it: they would be chosen so that they do.
+fn sampler(share: f64) -> impl ShouldSample + 'static {
+    let theirs = Unforeseen {
+        share,
+        hasher: RandomState::new(),
+    };
+    Sampler::parent_based(Sampler::TraceIdRatioBased(share))
+        .with_remote_parent_sampled(theirs.clone())
+        .with_remote_parent_not_sampled(theirs)
+}
+
+/// A share of the traces that callers named, the same for all spans of one; nobody else knows which.
+#[derive(Clone, Debug)]
+struct Unforeseen {
+    share: f64,
+    hasher: RandomState,
+}
+
+impl ShouldSample for Unforeseen {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let id = TraceId::from(u128::from(self.hasher.hash_one(trace)));
+        let share = Sampler::TraceIdRatioBased(self.share);
+        share.should_sample(parent, id, name, kind, attributes, links)
     }
 }
 
@@ -110,7 +146,30 @@ fn endpoint(
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceState};
+    use opentelemetry_sdk::trace::SamplingDecision;
+
     use super::*;
+
+    #[test]
+    fn a_caller_does_not_decide_whether_its_trace_is_sent() {
+        let sent = |share, id: u128| {
+            let (trace, span) = (TraceId::from(id), SpanId::from(1));
+            let flags = TraceFlags::SAMPLED;
+            let caller = SpanContext::new(trace, span, flags, true, TraceState::NONE);
+            let parent = Context::new().with_remote_span_context(caller);
+            let sampler = sampler(share);
+            let result =
+                sampler.should_sample(Some(&parent), trace, "", &SpanKind::Server, &[], &[]);
+            result.decision == SamplingDecision::RecordAndSample
+        };
+        // The lowest and the highest of ids, each in a process of its own.
+        for id in [1, u128::MAX] {
+            let many = (0..1000).filter(|_| sent(0.5, id)).count();
+            assert!((300..700).contains(&many), "{id}: {many}");
+            assert!(sent(1.0, id) && !sent(0.0, id));
+        }
+    }
 
     #[test]
     fn the_collector_is_named_by_the_setting_or_the_environment() {
