@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 mod cli;
 
+/// A request is many small values that live for microseconds, on whichever thread is free.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     cli::run().await

@@ -8,6 +8,7 @@
 use super::{Result, Server, issue, revoke};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::event::{Artefact, Caller, Entry, Event};
+use crate::protocol::grant::CodeRow;
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::resource;
@@ -71,35 +72,49 @@ pub async fn redeem(
         scope,
     };
     let entry = server.entry(event, caller);
-    let redeemed = server
+    let at_once = server
         .store
-        .write(
-            (digest, row, kept, entry),
-            move |tx, (digest, row, kept, entry)| {
-                Box::pin(async move {
-                    let redeemed = tx.redeem_code(digest, row, now).await?;
-                    let grant = &row.grant;
-                    if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
-                        let event = revoke::replay(grant, Artefact::Code);
-                        let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
-                        tx.record(&entry, now);
-                    }
-                    if redeemed != Redeemed::Fresh {
-                        return Ok(redeemed);
-                    }
-                    tx.insert_grant(grant, now);
-                    if let Some(token) = kept {
-                        tx.insert_refresh(token);
-                    }
-                    tx.record(entry, now);
-                    Ok(redeemed)
-                })
-            },
-        )
+        .redeem_at_once(&digest, &row.grant, kept.as_ref(), &entry, now)
         .await?;
+    let redeemed = match at_once {
+        Some(redeemed) => redeemed,
+        None => claim(server, (digest, row, kept, entry), now).await?,
+    };
     match redeemed {
         Redeemed::Fresh => Ok(response),
         Redeemed::Withdrawn => Err(invalid_grant("the user withdrew the consent").into()),
         Redeemed::Replayed => Err(revoke::used_before(Artefact::Code).into()),
     }
+}
+
+/// Claims a code and keeps what comes of it, in one transaction; a code that was claimed before ends its family.
+async fn claim(
+    server: &Server,
+    claim: (String, CodeRow, Option<RefreshToken>, Entry),
+    now: i64,
+) -> Result<Redeemed> {
+    let redeemed = server
+        .store
+        .write(claim, move |tx, (digest, row, kept, entry)| {
+            Box::pin(async move {
+                let redeemed = tx.redeem_code(digest, row, now).await?;
+                let grant = &row.grant;
+                if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
+                    let event = revoke::replay(grant, Artefact::Code);
+                    let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
+                    tx.record(&entry, now);
+                }
+                if redeemed != Redeemed::Fresh {
+                    return Ok(redeemed);
+                }
+                tx.insert_grant(grant, now);
+                if let Some(token) = kept {
+                    tx.insert_refresh(token);
+                }
+                tx.record(entry, now);
+                Ok(redeemed)
+            })
+        })
+        .await?;
+    Ok(redeemed)
 }

@@ -37,11 +37,8 @@ async fn access_token(server: &Server, token: &str) -> Result<Option<Value>> {
     let mut answer = living.claims;
     answer.insert("active".into(), json!(true));
     answer.insert("token_type".into(), json!("Bearer"));
-    if let Some(user) = match &living.grant {
-        Some(grant) => server.store.user(&grant.subject).await?,
-        None => None,
-    } {
-        answer.insert("username".into(), json!(user.username));
+    if let Some((_, username)) = living.grant {
+        answer.insert("username".into(), json!(username));
     }
     Ok(Some(Value::Object(answer)))
 }
@@ -64,8 +61,8 @@ async fn refresh_token(server: &Server, token: &str) -> Result<Option<Value>> {
 pub struct Living {
     /// Its claims.
     pub claims: serde_json::Map<String, Value>,
-    /// The user's grant; `None` for a machine's token.
-    pub grant: Option<Grant>,
+    /// The user's grant and name; `None` for a machine's token.
+    pub grant: Option<(Grant, String)>,
 }
 
 /// Verifies an access token of ours, with its grant in the store.
@@ -81,14 +78,13 @@ pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
     else {
         return Ok(None);
     };
-    if server.store.is_seen("revoked", jti).await? {
-        return Ok(None);
-    }
+    // The grant's id stands before the dot.
     let grant = match jti.split_once('.') {
-        Some((grant_id, _)) => match server.store.living_grant(grant_id, now).await? {
+        Some((grant_id, _)) => match server.store.living_grant(grant_id, jti, now).await? {
             Some(grant) => Some(grant),
             None => return Ok(None),
         },
+        None if server.store.is_seen("revoked", jti).await? => return Ok(None),
         None => None,
     };
     Ok(Some(Living { claims, grant }))

@@ -2,8 +2,11 @@
 //! expired (rule A-50). They live sealed in the store, so every node follows a rotation within seconds.
 
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use moka::sync::Cache;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::published::Published;
 use super::{Error, Result, Server};
@@ -20,12 +23,26 @@ const LEEWAY: i64 = 60;
 /// The algorithms that we sign with.
 const SIGNING: [Alg; 2] = [Alg::Es256, Alg::Rs256];
 
+/// Bytes of tokens whose signature was found right, of which the claims are kept.
+const VERIFIED: u64 = 8 << 20;
+/// How long they are kept.
+const VERIFIED_FOR: Duration = Duration::from_mins(5);
+
 /// The published keys with their signers.
 pub struct KeyRing {
     master: [u8; 32],
     keys: RwLock<Arc<Vec<RingKey>>>,
+    /// By the digest of the whole token: a resource server asks about the same token again and again.
+    verified: Cache<[u8; 32], Arc<Verified>>,
     /// The JWK set (RFC 7517 §5).
     pub jwks: Published,
+}
+
+/// A token with the right signature.
+struct Verified {
+    typ: String,
+    claims: Map<String, Value>,
+    length: u32,
 }
 
 /// One published key.
@@ -44,6 +61,11 @@ impl KeyRing {
         KeyRing {
             master,
             keys: RwLock::new(Arc::new(Vec::new())),
+            verified: Cache::builder()
+                .max_capacity(VERIFIED)
+                .weigher(|_, verified: &Arc<Verified>| verified.length)
+                .time_to_live(VERIFIED_FOR)
+                .build(),
             jwks: Published::new(&json!({"keys": []})),
         }
     }
@@ -68,13 +90,25 @@ impl KeyRing {
             .ok_or_else(|| Error::Internal(anyhow::anyhow!("no {} key signs now", alg.as_str())))
     }
 
-    /// The claims of a token of ours with header `typ`, whatever its lifetime.
+    /// The claims of a token of ours with header `typ`, whatever its lifetime. A key that is not published any more
+    /// verifies nothing, whatever it verified before.
     #[must_use]
-    pub fn verify(&self, token: &str, typ: &str) -> Option<serde_json::Map<String, Value>> {
+    pub fn verify(&self, token: &str, typ: &str) -> Option<Map<String, Value>> {
         let kid = jwt::kid_of(token)?;
         let keys = self.all();
         let ring = keys.iter().find(|ring| ring.key.kid == kid)?;
-        ring.key.verify(token, typ).ok()
+        let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+        if let Some(verified) = self.verified.get(&digest) {
+            return (verified.typ == typ).then(|| verified.claims.clone());
+        }
+        let claims = ring.key.verify(token, typ).ok()?;
+        let verified = Verified {
+            typ: typ.to_owned(),
+            claims: claims.clone(),
+            length: u32::try_from(token.len()).unwrap_or(u32::MAX),
+        };
+        self.verified.insert(digest, Arc::new(verified));
+        Some(claims)
     }
 
     /// For how many seconds the newest key of each algorithm has been signing.

@@ -65,18 +65,7 @@ pub async fn rotate(
         scope,
     };
     let entry = server.entry(event, caller);
-    let rotated = server
-        .store
-        .write((rotation, entry), move |tx, (rotation, entry)| {
-            Box::pin(async move {
-                let rotated = tx.rotate(rotation, now).await?;
-                if rotated == Refreshed::Rotated {
-                    tx.record(entry, now);
-                }
-                Ok(rotated)
-            })
-        })
-        .await?;
+    let rotated = server.store.rotate(rotation, entry).await?;
     if rotated == Refreshed::Lost {
         // Something else came first between our read and our write: judge anew.
         let standing = server

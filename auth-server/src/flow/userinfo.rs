@@ -35,7 +35,7 @@ pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
             .and_then(Value::as_str)
             .unwrap_or_default(),
     );
-    let Some(grant) = living.grant.filter(|_| scope.has("openid")) else {
+    let Some((grant, _)) = living.grant.filter(|_| scope.has("openid")) else {
         return Err(Refusal::new(
             Code::InsufficientScope,
             "the access token lacks the scope openid",

@@ -20,6 +20,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Response, Version, header};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -185,11 +187,11 @@ impl Open {
         }
         let open = self.clone();
         self.tasks.spawn(async move {
-            let over = open.over.clone();
+            let mut over = aside(open.over.clone().cancelled_owned());
             let counted = metrics::Connection::begin();
             tokio::select! {
                 () = open.attend(stream, peer) => {}
-                () = over.cancelled() => {}
+                _ = over.next() => {}
             }
             drop((counted, place));
         });
@@ -218,21 +220,10 @@ impl Open {
         let service = TowerToHyperService::new(service);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
 
-        let mut check = activity.born + FIRST.min(self.idle);
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => return say(ended),
-                () = self.closing.cancelled() => break,
-                () = self.crowd.notified() => if activity.idle() >= Some(IN_THE_WAY) { break },
-                () = sleep_until(check) => {
-                    let allowed = if activity.has_asked() { self.idle } else { FIRST.min(self.idle) };
-                    let idle = activity.idle().unwrap_or_default();
-                    if idle >= allowed {
-                        break;
-                    }
-                    check = Instant::now() + allowed.saturating_sub(idle);
-                }
-            }
+        let mut end = aside(self.until_end(&activity));
+        tokio::select! {
+            ended = connection.as_mut() => return say(ended),
+            _ = end.next() => {}
         }
         // HTTP/2 itself takes what is on its way; HTTP/1.1 would close before it, and a connection of which nothing has
         // been read yet would be dropped.
@@ -250,6 +241,31 @@ impl Open {
             }
         }
     }
+
+    /// Waits until the connection must go: the listener closed, nothing happens on it, or it is in the way.
+    async fn until_end(&self, activity: &Activity) {
+        let mut check = activity.born + FIRST.min(self.idle);
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                () = self.crowd.notified() => if activity.idle() >= Some(IN_THE_WAY) { return },
+                () = sleep_until(check) => {
+                    let allowed = if activity.has_asked() { self.idle } else { FIRST.min(self.idle) };
+                    let idle = activity.idle().unwrap_or_default();
+                    if idle >= allowed {
+                        return;
+                    }
+                    check = Instant::now() + allowed.saturating_sub(idle);
+                }
+            }
+        }
+    }
+}
+
+/// The future as a stream of its one answer. It is polled only when it has something to say, not whenever the task that
+/// waits for it runs: these futures take locks that all connections share.
+fn aside<F: Future>(future: F) -> FuturesUnordered<F> {
+    std::iter::once(future).collect()
 }
 
 fn say(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

@@ -3,6 +3,15 @@
 use super::{Error, Store, Tx, beside, from_json, read, to_json, write};
 use crate::protocol::grant::CodeRow;
 
+/// $1 the digest, $2 now.
+macro_rules! claim_code {
+    () => {
+        "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2"
+    };
+}
+
+pub(super) use claim_code;
+
 /// What came of redeeming a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redeemed {
@@ -61,8 +70,10 @@ impl Tx {
         row: &CodeRow,
         now: i64,
     ) -> Result<Redeemed, sqlx::Error> {
-        const CLAIM: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2 \
-                             RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)";
+        const CLAIM: &str = concat!(
+            claim_code!(),
+            " RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
+        );
         let claimed: Option<(i64,)> = beside!(self, c => sqlx::query_as(CLAIM).bind(digest).bind(now).fetch_optional(c).await?);
         let Some((consents,)) = claimed else {
             return Ok(Redeemed::Replayed);

@@ -5,6 +5,7 @@
 //! Every transition is one statement, and every write that returns rows runs inside an explicit transaction: on
 //! SQLite an autocommitted `RETURNING` hands out rows before the commit.
 
+mod at_once;
 mod audit;
 mod backup;
 mod changes;

@@ -5,6 +5,18 @@ use super::{Error, RefreshToken, Store, Tx, beside, from_json, read};
 use crate::protocol::grant::{GRACE, Grant, RefreshRow};
 use crate::protocol::scope::Scope;
 
+/// $1 the digest, $2 now, $3 since when a rotated token is still within its grace.
+macro_rules! claim_token {
+    () => {
+        "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) \
+         WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
+         AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
+         AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)"
+    };
+}
+
+pub(super) use claim_token;
+
 /// What came of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refreshed {
@@ -48,6 +60,13 @@ struct GrantRow {
     revoked_at: Option<i64>,
 }
 
+#[derive(sqlx::FromRow)]
+struct LivingRow {
+    username: String,
+    #[sqlx(flatten)]
+    grant: GrantRow,
+}
+
 impl GrantRow {
     fn into_grant(self) -> Result<Grant, Error> {
         Ok(Grant {
@@ -89,30 +108,30 @@ impl Store {
         .transpose()
     }
 
-    /// A grant that is neither revoked nor past its end, of a user who is enabled.
+    /// The grant of an access token with this `jti`, and the name of its user: neither is revoked, the grant is not past
+    /// its end, and the user is enabled.
     #[tracing::instrument(target = "otel", name = "store.living_grant", skip_all)]
-    pub async fn living_grant(&self, id: &str, now: i64) -> Result<Option<Grant>, Error> {
+    pub async fn living_grant(
+        &self,
+        id: &str,
+        jti: &str,
+        now: i64,
+    ) -> Result<Option<(Grant, String)>, Error> {
         const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
-                           g.expires_at AS grant_expires_at, g.revoked_at FROM grants g JOIN users u ON u.id = g.user_id \
-                           WHERE g.id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND u.disabled_at IS NULL";
-        let row: Option<GrantRow> =
-            read!(self, c => sqlx::query_as(SQL).bind(id).bind(now).fetch_optional(c).await?);
-        row.map(GrantRow::into_grant).transpose()
+                           g.expires_at AS grant_expires_at, g.revoked_at, u.username FROM grants g JOIN users u ON u.id = g.user_id \
+                           WHERE g.id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND u.disabled_at IS NULL \
+                           AND NOT EXISTS (SELECT 1 FROM seen WHERE purpose = 'revoked' AND id = $3)";
+        let row: Option<LivingRow> = read!(self, c => sqlx::query_as(SQL).bind(id).bind(now).bind(jti).fetch_optional(c).await?);
+        row.map(|row| Ok((row.grant.into_grant()?, row.username)))
+            .transpose()
     }
 }
 
 impl Tx {
     /// Rotates a token while it has standing: alive, and not rotated or still within its grace.
-    pub async fn rotate(
-        &mut self,
-        rotation: &Rotation,
-        now: i64,
-    ) -> Result<Refreshed, sqlx::Error> {
-        const CLAIM: &str = "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) \
-             WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
-             AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
-             AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)";
-        let claimed = beside!(self, c => sqlx::query(CLAIM)
+    pub(super) async fn rotate(&mut self, rotation: &Rotation) -> Result<Refreshed, sqlx::Error> {
+        let now = rotation.successor.created_at;
+        let claimed = beside!(self, c => sqlx::query(claim_token!())
             .bind(&rotation.digest).bind(now).bind(now - GRACE)
             .execute(c).await?.rows_affected())
             == 1;

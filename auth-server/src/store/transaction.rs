@@ -1,11 +1,13 @@
-//! Transactions of PostgreSQL. One that began runs to its end, whoever waits for it: a request that goes away in the
+//! Transactions of PostgreSQL, and statements that are one. A transaction that began runs to its end, whoever waits for it: a request that goes away in the
 //! middle leaves no lock behind.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
-use sqlx::postgres::PgConnection;
+use sqlx::FromRow;
+use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
+use sqlx::query::QueryAs;
 
 use super::changes::Changes;
 use super::pool::{Lent, Pool};
@@ -40,6 +42,31 @@ where
             return Err(error);
         }
         attempt += 1;
+    }
+}
+
+/// Runs one statement that is a transaction by itself and returns one row.
+pub(super) async fn at_once<'q, R>(
+    pool: &Pool<PgConnection>,
+    statement: impl Fn() -> QueryAs<'q, Postgres, R, PgArguments>,
+) -> Result<R, sqlx::Error>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+{
+    let mut attempt = 1;
+    loop {
+        let mut lent = pool.lend().await?;
+        let begun = Instant::now();
+        // All rows, though there is one: the commit is known when the last message has come, not with the first row.
+        match statement().fetch_all(&mut lent.connection).await {
+            Ok(mut rows) => {
+                lent.is_clean();
+                METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
+                return rows.pop().ok_or(sqlx::Error::RowNotFound);
+            }
+            Err(error) if attempt < ATTEMPTS && error::asks_again(&error) => attempt += 1,
+            Err(error) => return Err(error),
+        }
     }
 }
 
