@@ -13,8 +13,8 @@ use super::{
 use crate::protocol::event::Entry;
 use crate::protocol::grant::{GRACE, Grant};
 
-/// $1 to $3 are those of the claim, $4 to $8 the successor, $9 to $17 the event.
-const ROTATE: &str = concat!(
+/// Rotates a refresh token: $1 to $3 are those of the claim, $4 to $8 the successor, $9 to $17 the event.
+pub const ROTATE: &str = concat!(
     "WITH claimed AS (",
     claim_token!(),
     " RETURNING 1), \
@@ -24,9 +24,9 @@ const ROTATE: &str = concat!(
               SELECT $9, $10, $11, $12, $13, $14, $15, $16, $17 FROM claimed ON CONFLICT DO NOTHING) \
      SELECT COUNT(*), COUNT(*) FROM claimed"
 );
-/// $1 and $2 are those of the claim, $3 to $13 the grant, $14 to $18 the refresh token, if any, $19 to $27 the event. A consent
+/// Redeems a code: $1 and $2 are those of the claim, $3 to $13 the grant, $14 to $18 the refresh token, if any, $19 to $27 the event. A consent
 /// that is being withdrawn is waited for, and then it is not there.
-const REDEEM: &str = concat!(
+pub const REDEEM: &str = concat!(
     "WITH claimed AS (",
     claim_code!(),
     " RETURNING consent_id), \

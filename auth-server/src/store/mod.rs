@@ -44,6 +44,7 @@ use tracing::Instrument as _;
 use crate::protocol::event::Entry;
 use pool::{Lent, Pool};
 
+pub use at_once::{REDEEM, ROTATE};
 pub use audit::{Audited, Cursor, Filter, Order, note};
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};
 pub use check::{Facts, PostgresFacts, facts};
