@@ -21,7 +21,7 @@ mod listed;
 mod raw;
 mod read;
 
-use bounds::positive;
+use bounds::{TEN_YEARS, positive};
 use raw::Raw;
 pub use raw::{EXAMPLE, Span};
 use read::Written;
@@ -133,6 +133,18 @@ pub struct Limits {
     pub failures_per_client: i64,
     /// The same of one address, whatever the client.
     pub failures_per_address: i64,
+}
+
+impl Limits {
+    /// Open files beside the connections of callers: databases, outbound connections, the log.
+    pub const OTHER_FILES: u64 = 192;
+
+    /// Open files of a server that has as many connections as it may.
+    #[must_use]
+    pub fn open_files(&self) -> u64 {
+        let connections = u64::try_from(self.connections).unwrap_or(u64::MAX);
+        connections.saturating_add(Self::OTHER_FILES)
+    }
 }
 
 /// How clients that nobody added become known.
@@ -275,17 +287,14 @@ impl Config {
             key_rotation: raw
                 .keys
                 .rotation
-                .between("keys.rotation", 3600, 315_360_000)?,
+                .between("keys.rotation", 3600, TEN_YEARS)?,
             tokens: bounds::tokens(&raw.tokens)?,
             sessions: Sessions {
                 lifetime: raw
                     .sessions
                     .lifetime
-                    .between("sessions.lifetime", 60, 315_360_000)?,
-                idle: raw
-                    .sessions
-                    .idle
-                    .between("sessions.idle", 60, 315_360_000)?,
+                    .between("sessions.lifetime", 60, TEN_YEARS)?,
+                idle: raw.sessions.idle.between("sessions.idle", 60, TEN_YEARS)?,
             },
             audit: bounds::audit(&raw.audit)?,
             sign_in: SignIn {
@@ -314,7 +323,7 @@ impl Config {
                 unused: raw.registration.forget_unused_after.between(
                     "registration.forget_unused_after",
                     60,
-                    315_360_000,
+                    TEN_YEARS,
                 )?,
                 catalogue: raw
                     .registration

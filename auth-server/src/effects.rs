@@ -1,5 +1,5 @@
-//! The only place that reads the clock and randomness. Everywhere else `now` and fresh bytes are arguments, so every
-//! rule can be tested at any time and with any secret.
+//! The only place that reads the clock and randomness. Flows ask it; below them `now` and fresh bytes are arguments, so
+//! every rule can be tested at any time and with any secret.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

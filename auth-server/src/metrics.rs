@@ -17,6 +17,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::protocol::event::{self, Kind};
+
 /// The metrics of this process.
 pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 /// The media type of [`Metrics::text`].
@@ -223,15 +225,19 @@ impl Metrics {
 
     /// A series that begins with its first failure hides that failure from `rate`.
     fn begin_at_zero(&self) {
-        for error in ["invalid_client", "invalid_request"] {
+        for error in ["invalid_client", "invalid_request", "too_many_requests"] {
             drop(self.client_refusals.get_or_create(&Word { error }));
         }
-        for error in ["busy", "closed", "malformed", "sql"] {
+        for error in ["away", "busy", "closed", "malformed", "sql"] {
             drop(self.store_errors.get_or_create(&Word { error }));
         }
         for outcome in ["ok", "away", "gone", "useless"] {
             drop(self.fetches.get_or_create(&Outcome { outcome }));
         }
+        drop(self.events.get_or_create(&Event {
+            kind: Kind::Replay.as_str(),
+            outcome: event::Outcome::Refused.as_str(),
+        }));
     }
 
     /// A request that was answered: the template of its route, or [`NO_ROUTE`].

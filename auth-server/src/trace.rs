@@ -63,7 +63,10 @@ pub(crate) fn id(span: &Span) -> Option<String> {
     #[cfg(feature = "otlp")]
     return link::id(span);
     #[cfg(not(feature = "otlp"))]
-    return Some(span).filter(|_| false).map(|_| String::new());
+    {
+        let _ = span;
+        None
+    }
 }
 
 /// Names the current span to the host that is asked.

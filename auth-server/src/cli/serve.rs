@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use auth_server::config::Limits;
 use auth_server::effects::Effects;
 use auth_server::flow::Server;
 use auth_server::store::Access;
@@ -11,9 +12,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Result, Source, log, supervisor};
-
-/// Open files beside the connections of callers: databases, outbound connections, the log.
-const OTHER_FILES: u64 = 192;
 
 const EXAMPLE: &str = "\
 Examples:
@@ -47,7 +45,7 @@ impl Serve {
     pub(super) async fn run(&self, source: &Source) -> Result {
         let mut config = source.config()?;
         let traces = log::start(self.log, &config.telemetry)?;
-        open_files(&mut config.limits.connections);
+        open_files(&mut config.limits);
         let (issuer, listen) = (config.issuer.as_str().to_owned(), config.listen);
         let listener = bind("listen", listen).await?;
         let address = listener.local_addr()?;
@@ -79,17 +77,17 @@ async fn bind(setting: &str, listen: SocketAddr) -> Result<TcpListener> {
 }
 
 /// Every connection is an open file: raises the limit as far as it goes, or lowers the number of connections to it.
-fn open_files(connections: &mut usize) {
-    let wanted = u64::try_from(*connections).unwrap_or(u64::MAX) + OTHER_FILES;
+fn open_files(limits: &mut Limits) {
+    let wanted = limits.open_files();
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => {
-            let room = limit.saturating_sub(OTHER_FILES).max(1);
+            let room = limit.saturating_sub(Limits::OTHER_FILES).max(1);
             tracing::warn!(
                 open_files = limit,
                 connections = room,
                 "the system allows fewer open files than limits.connections needs"
             );
-            *connections = usize::try_from(room).unwrap_or(*connections);
+            limits.connections = usize::try_from(room).unwrap_or(limits.connections);
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the limit of open files cannot be read"),

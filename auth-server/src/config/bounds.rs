@@ -3,8 +3,10 @@
 use super::raw::{RawAudit, RawLimits, RawTokens};
 use super::{Audit, ConfigError, Limits, Tokens};
 
+/// The longest time that can be configured, in seconds.
+pub(super) const TEN_YEARS: i64 = 315_360_000;
+
 pub(super) fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
-    let most = 315_360_000;
     Ok(Tokens {
         access: raw
             .access_lifetime
@@ -13,12 +15,14 @@ pub(super) fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
             .id_token_lifetime
             .between("tokens.id_token_lifetime", 1, 86_400)?,
         code: raw.code_lifetime.between("tokens.code_lifetime", 1, 60)?,
-        refresh_idle: raw
-            .refresh_idle_lifetime
-            .between("tokens.refresh_idle_lifetime", 1, most)?,
+        refresh_idle: raw.refresh_idle_lifetime.between(
+            "tokens.refresh_idle_lifetime",
+            1,
+            TEN_YEARS,
+        )?,
         refresh: raw
             .refresh_lifetime
-            .between("tokens.refresh_lifetime", 1, most)?,
+            .between("tokens.refresh_lifetime", 1, TEN_YEARS)?,
     })
 }
 
@@ -29,7 +33,7 @@ pub(super) fn audit(raw: &RawAudit) -> Result<Audit, ConfigError> {
         ));
     }
     Ok(Audit {
-        keep: raw.keep.between("audit.keep", 86_400, 315_360_000)?,
+        keep: raw.keep.between("audit.keep", 86_400, TEN_YEARS)?,
         client_credentials: raw.client_credentials,
         refusals_per_hour: raw.refusals_per_hour,
     })

@@ -56,13 +56,6 @@ pub enum Error {
     Internal(anyhow::Error),
 }
 
-impl Error {
-    /// True for a wrong guess at a secret.
-    fn is_guess(&self) -> bool {
-        matches!(self, Error::Refused(refusal) if refusal.is_guess)
-    }
-}
-
 /// The answer of every flow.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -74,6 +67,11 @@ impl Error {
             Error::Refused(refusal) => refusal.code,
             Error::Internal(_) => Code::ServerError,
         }
+    }
+
+    /// True for a wrong guess at a secret.
+    fn is_guess(&self) -> bool {
+        matches!(self, Error::Refused(refusal) if refusal.is_guess)
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{Error, Result, Server, audit};
 use crate::protocol::client::{Client, Method, Origin};
 use crate::protocol::event::{Caller, Event};
+use crate::protocol::network;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register::{self, Information, Management};
 use crate::protocol::secret::{self, Digest, Secret, fingerprint};
@@ -363,16 +364,9 @@ fn limits(server: &Server) -> Limits {
     }
 }
 
-/// What is kept of the caller's address: enough to count by, too little to find it again without our key. All of a /64
-/// counts as one, because one caller has it all.
+/// What is kept of the caller's network: enough to count by, too little to find it again without our key.
 fn origin_of(server: &Server, address: &str) -> String {
-    let network = match address.parse() {
-        Ok(std::net::IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
-            Some(v4) => v4.to_string(),
-            None => format!("{:x}", u128::from(v6) >> 64),
-        },
-        _ => address.to_owned(),
-    };
+    let network = network::group(address);
     let derived = server.derivation.derive("registration address", &network);
     fingerprint(&format!("{derived:?}"))
 }

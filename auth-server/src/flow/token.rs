@@ -15,35 +15,23 @@ pub async fn exchange(
     caller: &Caller,
     request: TokenRequest,
 ) -> Result<TokenResponse> {
-    let address = caller.address();
+    let grant_type = request.grant_type().as_str();
     let exchanged = by_grant(server, client, caller, request).await;
+    let (limits, address, now) = (&server.limits, caller.address(), server.now());
     match &exchanged {
-        Ok(_) => server.limits.was_right(&client.id, address, server.now()),
-        Err(error) if error.is_guess() => {
-            server.limits.was_wrong(&client.id, address, server.now());
-        }
+        Ok(_) => limits.was_right(&client.id, address, now),
+        Err(error) if error.is_guess() => limits.was_wrong(&client.id, address, now),
         Err(_) => {}
     }
-    exchanged
-}
-
-async fn by_grant(
-    server: &Server,
-    client: &Client,
-    caller: &Caller,
-    request: TokenRequest,
-) -> Result<TokenResponse> {
-    let grant_type = request.grant_type().as_str();
-    let answer = dispatch(server, client, caller, request).await;
-    let outcome = match &answer {
+    let outcome = match &exchanged {
         Ok(_) => "issued",
         Err(error) => error.code().as_str(),
     };
     METRICS.tokens(grant_type, outcome);
-    answer
+    exchanged
 }
 
-async fn dispatch(
+async fn by_grant(
     server: &Server,
     client: &Client,
     caller: &Caller,

@@ -1,22 +1,19 @@
-//! What clients read first, metadata and keys; UserInfo's claims come last. Metadata and keys are bytes in memory and cannot
-//! fail, so they go without the layers of a request that may: no id, no line in the log, no bound on time.
+//! What clients read first: metadata and keys. They are bytes in memory and cannot fail, so they go without the layers of
+//! a request that may: no id, no line in the log, no bound on time.
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, options};
-use axum::{Json, Router};
 use tracing::Instrument as _;
 
-use super::error::Error;
-use super::extract::Bearer;
 use super::metrics::Measured;
 use super::{layers, limit, not_found, wrong_method};
 use crate::flow::Server;
 use crate::flow::keys::JWKS_MAX_AGE;
 use crate::flow::published::Document;
-use crate::flow::userinfo::{self, UserInfo};
 use crate::trace;
 
 /// `Cache-Control: max-age` of the metadata, in seconds.
@@ -68,12 +65,12 @@ async fn around(State(server): State<Server>, request: Request, next: Next) -> R
 }
 
 /// `GET` of every well-known URL (RFC 8414 §3, OIDC Discovery §4): one document (rule A-01).
-pub(crate) async fn metadata(State(server): State<Server>, headers: HeaderMap) -> Response {
+async fn metadata(State(server): State<Server>, headers: HeaderMap) -> Response {
     publish(server.metadata.now(), METADATA_MAX_AGE, &headers)
 }
 
 /// `GET /jwks.json` (RFC 7517 §5)
-pub(crate) async fn jwks(State(server): State<Server>, headers: HeaderMap) -> Response {
+async fn jwks(State(server): State<Server>, headers: HeaderMap) -> Response {
     publish(server.keys.jwks.now(), JWKS_MAX_AGE, &headers)
 }
 
@@ -99,15 +96,4 @@ fn has(asked: &HeaderMap, etag: &str) -> bool {
         .flat_map(|value| value.split(','))
         .map(|tag| tag.trim().trim_start_matches("W/"))
         .any(|tag| tag == etag || tag == "*")
-}
-
-/// `GET` and `POST /userinfo` (OIDC Core §5.3)
-pub(crate) async fn userinfo(
-    State(server): State<Server>,
-    Bearer(token): Bearer,
-) -> Result<Response, Error> {
-    Ok(match userinfo::claims(&server, &token).await? {
-        UserInfo::Plain(claims) => Json(claims).into_response(),
-        UserInfo::Signed(jwt) => ([(header::CONTENT_TYPE, "application/jwt")], jwt).into_response(),
-    })
 }

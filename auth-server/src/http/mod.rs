@@ -16,6 +16,7 @@ mod render;
 mod serve;
 mod sign_in;
 mod token;
+mod userinfo;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,10 +40,7 @@ pub fn router(server: &Server) -> Router {
         .route("/token", post(token::exchange))
         .route("/introspect", post(token::introspect))
         .route("/revoke", post(token::revoke))
-        .route(
-            "/userinfo",
-            get(discovery::userinfo).post(discovery::userinfo),
-        )
+        .route("/userinfo", get(userinfo::show).post(userinfo::show))
         .route("/register", post(register::create))
         .route(
             "/register/{client_id}",

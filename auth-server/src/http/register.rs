@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Map, Value};
 
@@ -15,16 +15,14 @@ use crate::protocol::event::Caller;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register;
 
-const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
-
 /// `POST /register` (RFC 7591 §3.1)
 pub(crate) async fn create(
     State(server): State<Server>,
     caller: Caller,
     Object(object): Object,
-) -> Result<Response, Error> {
+) -> Result<(StatusCode, Json<Value>), Error> {
     let answer = flow::register::create(&server, object, &caller).await?;
-    Ok((StatusCode::CREATED, NO_STORE, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, Json(answer)))
 }
 
 /// `GET /register/{client_id}` (RFC 7592 §2.1)
@@ -33,9 +31,9 @@ pub(crate) async fn read(
     caller: Caller,
     ClientId(id): ClientId,
     Bearer(token): Bearer,
-) -> Result<Response, Error> {
+) -> Result<Json<Value>, Error> {
     let answer = flow::register::read(&server, &id, &token, &caller).await?;
-    Ok((NO_STORE, Json(answer)).into_response())
+    Ok(Json(answer))
 }
 
 /// `PUT /register/{client_id}` (RFC 7592 §2.2)
@@ -44,9 +42,9 @@ pub(crate) async fn update(
     caller: Caller,
     ClientId(id): ClientId,
     Update { token, object }: Update,
-) -> Result<Response, Error> {
+) -> Result<Json<Value>, Error> {
     let answer = flow::register::update(&server, &id, &token, object, &caller).await?;
-    Ok((NO_STORE, Json(answer)).into_response())
+    Ok(Json(answer))
 }
 
 /// `DELETE /register/{client_id}` (RFC 7592 §2.3)
@@ -55,9 +53,9 @@ pub(crate) async fn delete(
     caller: Caller,
     ClientId(id): ClientId,
     Bearer(token): Bearer,
-) -> Result<Response, Error> {
+) -> Result<StatusCode, Error> {
     flow::register::delete(&server, &id, &token, &caller).await?;
-    Ok((StatusCode::NO_CONTENT, NO_STORE).into_response())
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The client id in the path. NUL stands in no id, and PostgreSQL does not compare it.

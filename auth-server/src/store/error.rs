@@ -1,7 +1,5 @@
 //! Why the store did not answer, and which of PostgreSQL's errors pass by themselves.
 
-use sqlx::postgres::PgConnection;
-
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,6 +32,22 @@ pub enum Error {
         "the database was left in the middle of migration {0}; bring a backup from before it back"
     )]
     Unfinished(i64),
+}
+
+impl Error {
+    /// The word under which it is counted.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Error::Busy => "busy",
+            Error::Closed => "closed",
+            Error::Malformed(_) => "malformed",
+            Error::Away(_) => "away",
+            Error::Sql(_) => "sql",
+            // What befalls a start or a command, never a request.
+            _ => "other",
+        }
+    }
 }
 
 impl From<sqlx::migrate::MigrateError> for Error {
@@ -71,19 +85,6 @@ pub(super) fn asks_again(error: &sqlx::Error) -> bool {
 
 fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error()?.code()
-}
-
-/// Keeps a new connection only when it leads to a primary. The pool tries again, as long as a request has patience: a
-/// standby may be promoted meanwhile, or the address lead elsewhere.
-pub(super) async fn refuse_standby(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
-        .fetch_one(connection)
-        .await?;
-    if standby {
-        let why = "store.url leads to a standby";
-        return Err(sqlx::Error::Io(std::io::Error::other(why)));
-    }
-    Ok(())
 }
 
 /// SQLSTATE: ended by the operator, by a crash, starting up; too many connections; read-only.

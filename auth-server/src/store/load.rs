@@ -41,19 +41,3 @@ impl Store {
         }
     }
 }
-
-impl Error {
-    /// The word under which it is counted.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Error::Busy => "busy",
-            Error::Closed => "closed",
-            Error::Malformed(_) => "malformed",
-            Error::Away(_) => "away",
-            Error::Sql(_) => "sql",
-            // What befalls a start or a command, never a request.
-            _ => "other",
-        }
-    }
-}

@@ -192,8 +192,17 @@ impl Lendable for SqliteConnection {
 }
 
 impl Lendable for PgConnection {
+    /// Only a primary will do. The pool tries again, as long as a request has patience: a standby may be promoted
+    /// meanwhile, or the address lead elsewhere.
     async fn accept(&mut self) -> Result<(), sqlx::Error> {
-        error::refuse_standby(self).await
+        let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()")
+            .fetch_one(self)
+            .await?;
+        if standby {
+            let why = "store.url leads to a standby";
+            return Err(sqlx::Error::Io(std::io::Error::other(why)));
+        }
+        Ok(())
     }
 
     async fn roll_back(&mut self) -> Result<(), sqlx::Error> {

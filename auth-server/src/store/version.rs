@@ -24,7 +24,7 @@ impl Version {
     /// Reads the version. A database that does not exist yet has version 0, and stays away.
     pub async fn of(location: &Location) -> Result<Version, Error> {
         match location {
-            Location::Sqlite(path) if !path.exists() => Version::from_row(Ok((None, None))),
+            Location::Sqlite(path) if !path.exists() => Ok(Version::of_nothing()),
             Location::Sqlite(path) => {
                 let options = SqliteConnectOptions::new().filename(path).read_only(true);
                 Version::within(&mut SqliteConnection::connect_with(&options).await?).await
@@ -32,6 +32,16 @@ impl Version {
             Location::Postgres(url) => {
                 Version::within_postgres(&mut PgConnection::connect(url).await?).await
             }
+        }
+    }
+
+    /// The version of a database that does not exist yet.
+    pub(super) fn of_nothing() -> Version {
+        let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max();
+        Version {
+            applied: 0,
+            newest: newest.unwrap_or(0),
+            unfinished: None,
         }
     }
 
@@ -44,17 +54,16 @@ impl Version {
     }
 
     fn from_row(row: Result<(Option<i64>, Option<i64>), sqlx::Error>) -> Result<Version, Error> {
-        let newest = MIGRATIONS.iter().map(|(version, ..)| *version).max();
-        let (applied, unfinished) = match row {
-            Ok(row) => row,
-            Err(error) if is_missing_table(&error) => (None, None),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Version {
-            applied: applied.unwrap_or(0),
-            newest: newest.unwrap_or(0),
-            unfinished,
-        })
+        let nothing = Version::of_nothing();
+        match row {
+            Ok((applied, unfinished)) => Ok(Version {
+                applied: applied.unwrap_or(0),
+                unfinished,
+                ..nothing
+            }),
+            Err(error) if is_missing_table(&error) => Ok(nothing),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 400;
 
 /// Where code lives, and what it never names. The pure layers know no other and never wait.
-const NEVER: [(&str, &str); 8] = [
+const NEVER: [(&str, &str); 9] = [
     ("protocol/", PURE),
     ("credential/", PURE),
     ("store/", "axum crate::config crate::flow crate::http"),
@@ -19,9 +19,13 @@ const NEVER: [(&str, &str); 8] = [
         "metrics",
         "axum sqlx tokio crate::config crate::flow crate::http crate::outbound crate::store",
     ),
+    (
+        "trace",
+        "axum sqlx crate::config crate::flow crate::http crate::store",
+    ),
 ];
-const PURE: &str = "axum sqlx tokio reqwest async await crate::config crate::effects crate::store crate::outbound \
-                    crate::flow crate::http";
+const PURE: &str = "axum sqlx tokio reqwest async await crate::config crate::effects crate::metrics crate::trace crate::store \
+                    crate::outbound crate::flow crate::http";
 
 /// A foreign concept, and the only place that imports it.
 const ONLY: [(&str, &str); 13] = [

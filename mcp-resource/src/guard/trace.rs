@@ -43,7 +43,10 @@ pub(crate) fn id(span: &Span) -> Option<String> {
     #[cfg(feature = "otlp")]
     return link::id(span);
     #[cfg(not(feature = "otlp"))]
-    return Some(span).filter(|_| false).map(|_| String::new());
+    {
+        let _ = span;
+        None
+    }
 }
 
 /// The span of a request to the issuer.
@@ -79,8 +82,8 @@ mod link {
     /// W3C Trace Context §3.2.
     const TRACEPARENT: &str = "traceparent";
 
-    #[cfg(feature = "server")]
     /// Makes the span a child of the caller's, when the caller names one. `tracestate` is not read: it is theirs.
+    #[cfg(feature = "server")]
     pub(super) fn adopt(span: &Span, headers: &HeaderMap) {
         if span.is_disabled() {
             return;
@@ -94,8 +97,8 @@ mod link {
         }
     }
 
-    #[cfg(feature = "server")]
     /// The id of the trace.
+    #[cfg(feature = "server")]
     pub(super) fn id(span: &Span) -> Option<String> {
         let context = context(span)?;
         Some(context.trace_id().to_string())

@@ -8,8 +8,6 @@ use crate::flow::backup::checked_master_key;
 use crate::protocol::document::{ClientIdUrl, accept};
 use crate::store::{Location, StoredKey};
 
-/// Open files beside the connections of callers: databases, outbound connections, the log.
-const OTHER_FILES: u64 = 192;
 /// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 /// Bits with which the group or everybody may write.
@@ -227,7 +225,7 @@ fn entry(file: &Path) -> Result<(), String> {
 
 pub(super) fn open_files(found: &mut Findings, config: &Config) {
     const ABOUT: &str = "open files";
-    let wanted = u64::try_from(config.limits.connections).unwrap_or(u64::MAX) + OTHER_FILES;
+    let wanted = config.limits.open_files();
     let Ok((_, most)) = rlimit::Resource::NOFILE.get() else {
         return;
     };

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::effects::Effects;
 use crate::outbound::{Outbound, Share};
 
-/// Two public addresses that no block of proxies has in common, unless it is everything.
+/// Two public addresses of each family, which no block of proxies holds both of unless it is everybody.
 const ANYBODY: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)),
     IpAddr::V4(Ipv4Addr::new(193, 0, 14, 129)),

@@ -166,6 +166,20 @@ fn requests_tokens_and_failures_are_counted() {
 }
 
 #[test]
+fn what_an_alert_waits_for_is_there_before_it_happens() {
+    let server = Measured::start("");
+    let metrics = server.read();
+    for series in [
+        "auth_server_events_total{kind=\"replay\",outcome=\"refused\"}",
+        "auth_server_store_errors_total{error=\"away\"}",
+        "auth_server_store_errors_total{error=\"sql\"}",
+        "auth_server_password_checks_refused_total",
+    ] {
+        assert!(value(&metrics, series).abs() < 0.1, "{series}\n{metrics}");
+    }
+}
+
+#[test]
 fn open_connections_are_counted_and_given_back() {
     let server = Measured::start("");
     let open = |server: &Measured| value(&server.read(), "auth_server_http_connections");

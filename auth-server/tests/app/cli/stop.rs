@@ -77,7 +77,10 @@ fn a_stop_under_load_loses_no_request_and_is_over_within_a_second() {
         let visitors: Vec<_> = (0..8)
             .map(|n| scope.spawn(move || visit(n % 2 == 0)))
             .collect();
-        std::thread::sleep(Duration::from_secs(1));
+        let began = Instant::now();
+        while answered.load(Ordering::Relaxed) <= 100 && began.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let (code, _) = server.stop("-TERM");
         let ended = Instant::now();
         let last = visitors.into_iter().map(|visitor| visitor.join().unwrap());
@@ -144,8 +147,11 @@ fn a_server_that_is_asked_to_stop_is_not_ready_while_it_still_answers() {
     assert!(ready().unwrap().starts_with("HTTP/1.1 200"));
     std::thread::scope(|scope| {
         let stopped = scope.spawn(|| server.stop("-TERM"));
-        std::thread::sleep(Duration::from_millis(700));
-        let answer = ready().unwrap();
+        let mut answer = ready().unwrap();
+        while answer.starts_with("HTTP/1.1 200") {
+            std::thread::sleep(Duration::from_millis(10));
+            answer = ready().unwrap();
+        }
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.ends_with("the server is stopping"), "{answer}");
         assert_eq!(stopped.join().unwrap().0, Some(0));
