@@ -1,7 +1,7 @@
 //! How often one caller may ask, and how often it may be wrong. Each node counts for itself, in memory.
 //!
-//! Failures count for the client at one address, and for the address with all its clients. They never count for a client
-//! wherever it is: a stranger could lock it out. A client that was right at an address within the last hour has its own
+//! Wrong credentials count for the client at one address, and for the address with all its clients; unknown codes and
+//! refresh tokens for the address alone. They never count for a client wherever it is: a stranger could lock it out. A client that was right at an address within the last hour has its own
 //! budget there, so that its neighbours cannot lock it out either.
 
 use super::Result;
@@ -88,15 +88,20 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a wrong guess.
+    /// Counts wrong credentials of a client.
     pub(super) fn was_wrong(&self, client_id: &str, address: &str, now: i64) {
-        let address = network::group(address);
         // Requests that came at the same time may find no budget left; they were refused already or are now.
         if let Some(rate) = &self.failures_per_client {
-            let _ = rate.spend(&(client_id, address.as_str()), now);
+            let _ = rate.spend(&(client_id, network::group(address).as_str()), now);
         }
+        self.was_unknown(address, now);
+    }
+
+    /// Counts a code or a refresh token that nobody was given. Only the address pays: any user of a hosted client can
+    /// make it send invented codes, from the address that all its users share.
+    pub(super) fn was_unknown(&self, address: &str, now: i64) {
         if let Some(rate) = &self.failures_per_address {
-            let _ = rate.spend(&address.as_str(), now);
+            let _ = rate.spend(&network::group(address).as_str(), now);
         }
     }
 

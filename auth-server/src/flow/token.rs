@@ -20,7 +20,7 @@ pub async fn exchange(
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
     match &exchanged {
         Ok(_) => limits.was_right(&client.id, address, now),
-        Err(error) if error.is_guess() => limits.was_wrong(&client.id, address, now),
+        Err(error) if error.is_guess() => limits.was_unknown(address, now),
         Err(_) => {}
     }
     let outcome = match &exchanged {

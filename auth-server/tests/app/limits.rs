@@ -93,7 +93,7 @@ async fn an_address_that_guesses_at_many_clients_is_stopped_but_not_who_was_righ
 
 #[tokio::test]
 async fn guessing_codes_and_refresh_tokens_is_slowed_down() {
-    for app in TestApp::everywhere_with("[limits]\nfailures_per_client = 4\n").await {
+    for app in TestApp::everywhere_with("[limits]\nfailures_per_address = 4\n").await {
         let attacker = "203.0.113.9:1000";
         for n in 0..4 {
             let guess = format!("guess{n}");
@@ -121,7 +121,7 @@ async fn guessing_codes_and_refresh_tokens_is_slowed_down() {
             ("client_id", "spa"),
         ];
         let answer = token(&app, attacker, None, &fields).await;
-        limited(&answer, "limits.failures_per_client");
+        limited(&answer, "limits.failures_per_address");
         let answer = token(&app, "[2001:db8::1]:7", None, &fields).await;
         assert_eq!(answer.error(), (400, "invalid_grant".into()));
         // Tokens that end in good order are no guesses, however many.
@@ -129,6 +129,38 @@ async fn guessing_codes_and_refresh_tokens_is_slowed_down() {
         for _ in 0..6 {
             assert_eq!(spa.redeem(&spa.code("").await).await.status, StatusCode::OK);
         }
+    }
+}
+
+#[tokio::test]
+async fn invented_codes_do_not_stop_the_other_users_of_a_hosted_client() {
+    for app in TestApp::everywhere_with("[limits]\nfailures_per_client = 4\n").await {
+        let hosted = "203.0.113.9:1000";
+        let spa = app.client("spa");
+        let issued = spa.redeem(&spa.code("").await).await;
+        let first = issued.json()["refresh_token"].as_str().unwrap().to_owned();
+        let refresh = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", first.as_str()),
+            ("client_id", "spa"),
+        ];
+        let answer = token(&app, hosted, None, &refresh).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        // More than either budget.
+        for n in 0..310 {
+            let invented = format!("invented{n}");
+            let fields = [
+                ("grant_type", "authorization_code"),
+                ("code", invented.as_str()),
+                ("code_verifier", crate::world::VERIFIER),
+                ("redirect_uri", crate::world::CALLBACK),
+                ("client_id", "spa"),
+            ];
+            let answer = token(&app, hosted, None, &fields).await;
+            assert_eq!(answer.error(), (400, "invalid_grant".into()), "{n}");
+        }
+        let answer = token(&app, hosted, None, &refresh).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     }
 }
 
