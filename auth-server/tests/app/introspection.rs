@@ -3,6 +3,9 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use auth_server::flow::keys;
+use auth_server::protocol::event::Caller;
+
 use crate::world::{START, TestApp};
 
 async fn inspect(app: &TestApp, token: &Value) -> Value {
@@ -45,6 +48,39 @@ async fn introspection_tells_what_a_token_is_worth_now() {
             inspect(&app, &tokens["access_token"]).await,
             json!({"active": false})
         );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_right_once_is_worth_nothing_without_its_key_or_its_user() {
+    for app in TestApp::everywhere().await {
+        let tokens = app.client("spa").tokens("scope=openid+docs.read").await;
+        let machine = app.client("web");
+        let grant = [
+            ("grant_type", "client_credentials"),
+            ("resource", crate::world::DOCS),
+        ];
+        let machine = machine.token(&grant).await.json();
+        for token in [&tokens["access_token"], &machine["access_token"]] {
+            for _ in 0..2 {
+                assert_eq!(inspect(&app, token).await["active"], true);
+            }
+        }
+        keys::rotate(&app.server, true, &Caller::Operator)
+            .await
+            .unwrap();
+        for token in [&tokens["access_token"], &machine["access_token"]] {
+            assert_eq!(inspect(&app, token).await, json!({"active": false}));
+        }
+        let tokens = app.client("spa").tokens("scope=openid+docs.read").await;
+        let token = &tokens["access_token"];
+        assert_eq!(inspect(&app, token).await["active"], true);
+        let store = &app.server.store;
+        let disabled = store.write((), |tx, ()| {
+            Box::pin(async { tx.disable_user("alice", START).await })
+        });
+        assert!(disabled.await.unwrap());
+        assert_eq!(inspect(&app, token).await, json!({"active": false}));
     }
 }
 
