@@ -176,7 +176,7 @@ async fn a_request_is_followed_from_the_guard_to_the_store_and_no_secret_with_it
         &[
             "auth-server: POST /introspect",
             "auth-server: flow.introspect",
-            "auth-server: store.is_seen",
+            "auth-server: store.living_grant",
         ],
     ] {
         ensure!(

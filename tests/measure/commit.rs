@@ -47,7 +47,7 @@ const CLAIM_REFRESH: &str = "UPDATE refresh_tokens SET rotated_at = COALESCE(rot
 /// Most rows of one statement.
 const ROWS: usize = 64;
 /// What the writer keeps of the file in memory, in SQLite's words for KiB.
-const WRITER_CACHE: &str = "-32768";
+const WRITER_CACHE: &str = "-16384";
 
 /// One request, before it came.
 #[derive(Clone)]

@@ -30,7 +30,7 @@ const READERS: u32 = 4;
 /// connection touched would count as ours, and a disk that fails would end the process instead of one statement.
 const READER_CACHE: &str = "-8192";
 /// What the writer keeps of the file in memory.
-const WRITER_CACHE: &str = "-32768";
+const WRITER_CACHE: &str = "-16384";
 /// PostgreSQL connections of one node.
 pub(super) const CONNECTIONS: u32 = 32;
 /// How long a request waits for a connection or for another process's lock.
