@@ -1,6 +1,6 @@
-//! The two transitions that every user's tokens go through, on PostgreSQL as one statement each: it charges a round trip for
-//! each statement, for `BEGIN` and for `COMMIT`. They must do what [`Tx::rotate`](super::Tx) and [`Tx::redeem_code`](super::Tx) do, which
-//! SQLite runs, and PostgreSQL where a code came twice.
+//! The two transitions that every user's tokens go through, on PostgreSQL as one statement each: it charges a round trip
+//! for each statement, for `BEGIN` and for `COMMIT`. They must do what `Tx::rotate` and `Tx::redeem_code` do, which SQLite
+//! runs, and PostgreSQL where a code came twice.
 
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::QueryAs;
@@ -24,8 +24,8 @@ pub const ROTATE: &str = concat!(
               SELECT $9, $10, $11, $12, $13, $14, $15, $16, $17 FROM claimed ON CONFLICT DO NOTHING) \
      SELECT COUNT(*), COUNT(*) FROM claimed"
 );
-/// Redeems a code: $1 and $2 are those of the claim, $3 to $13 the grant, $14 to $18 the refresh token, if any, $19 to $27 the event. A consent
-/// that is being withdrawn is waited for, and then it is not there.
+/// Redeems a code: $1 and $2 are those of the claim, $3 to $13 the grant, $14 to $18 the refresh token, if any, $19 to $27
+/// the event. A consent that is being withdrawn is waited for, and then it is not there.
 pub const REDEEM: &str = concat!(
     "WITH claimed AS (",
     claim_code!(),

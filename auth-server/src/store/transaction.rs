@@ -1,5 +1,5 @@
-//! Transactions of PostgreSQL, and statements that are one. A transaction that began runs to its end, whoever waits for it: a request that goes away in the
-//! middle leaves no lock behind.
+//! Transactions of PostgreSQL, and statements that are one. A transaction that began runs to its end, whoever waits for
+//! it: a request that goes away in the middle leaves no lock behind.
 
 use std::sync::Arc;
 use std::time::Instant;
