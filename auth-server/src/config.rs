@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::protocol::client::Client;
+use crate::protocol::feature::Features;
 use crate::protocol::issuer::Issuer;
 use crate::protocol::network::Block;
 use crate::protocol::resource::Resource;
@@ -62,6 +63,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is written of events.
     pub audit: Audit,
+    /// What is switched on.
+    pub features: Features,
     /// How clients become known.
     pub registration: Registration,
     /// Limits and exceptions of outbound requests.
@@ -309,6 +312,7 @@ impl Config {
                 window: raw.sign_in.window.between("sign_in.window", 1, 86_400)?,
             },
             limits: bounds::limits(&raw.limits)?,
+            features: raw.features,
             registration: Registration {
                 dynamic: raw.registration.dynamic,
                 documents: raw.registration.documents,

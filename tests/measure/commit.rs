@@ -27,7 +27,7 @@ const READ_USER: &str =
     "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
 const CLAIM_CODE: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2 \
                           RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)";
-const ADD_GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) ";
+const ADD_GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) ";
 const ADD_TOKENS: &str =
     "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ";
 const UNLESS_KNOWN: &str = " ON CONFLICT (digest) DO NOTHING";
@@ -35,7 +35,7 @@ const ADD_EVENTS: &str =
     "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) ";
 const UNLESS_WRITTEN: &str = " ON CONFLICT DO NOTHING";
 const READ_REFRESH: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
-                            g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
+                            g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
                             g.expires_at AS grant_expires_at, g.revoked_at \
                             FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
                             LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
@@ -132,7 +132,8 @@ async fn add(connection: &mut SqliteConnection, requests: &[Request], now: i64) 
                 .push_bind(&grant.sid)
                 .push_bind(grant.nonce.as_deref())
                 .push_bind(now)
-                .push_bind(grant.expires_at);
+                .push_bind(grant.expires_at)
+                .push_bind(None::<String>);
         });
         insert.build().execute(&mut *connection).await?;
     }
@@ -315,7 +316,8 @@ async fn write(connection: &mut PgConnection, request: &Request, now: i64) -> Re
             .bind(&added.grant.sid)
             .bind(added.grant.nonce.as_deref())
             .bind(now)
-            .bind(added.grant.expires_at),
+            .bind(added.grant.expires_at)
+            .bind(None::<String>),
         Request::Refresh(token) => sqlx::query_as(ROTATE)
             .bind(&token.digest)
             .bind(now)

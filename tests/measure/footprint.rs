@@ -259,11 +259,17 @@ pub(crate) fn binary(bench: &mut Bench) -> Result<()> {
         Limit::of("target", 25.0),
         BELOW,
     )
-    .note(format!("needs {}; {linker}", libraries.join(" ")))
+    .note(format!("needs {}; {linker}", quoted(&libraries)))
     .fail_if(
         !others.is_empty(),
-        format!("needs more than glibc: {}", others.join(" ")),
+        format!("needs more than glibc: {}", quoted(&others)),
     );
     bench.table.measures.push(measure);
     Ok(())
+}
+
+/// Names as code, since the notes of a run go into a README.
+fn quoted(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }

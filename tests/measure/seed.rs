@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use auth_server::credential::password;
 use auth_server::effects::Effects;
 use auth_server::protocol::client::{Client, Metadata, Origin};
-use auth_server::protocol::grant::{CodeRow, Grant};
+use auth_server::protocol::grant::{CodeRow, Grant, Terms};
 use auth_server::protocol::scope::Scope;
 use auth_server::protocol::secret::{DerivationKey, Kind, Secret, fingerprint, identifier};
 use auth_server::store::{Access, Consent, Location, RefreshToken, Store, StoredClient, User};
@@ -289,6 +289,7 @@ impl Seeds {
             sid: identifier("sid_", self.effects.fresh()),
             nonce: None,
             expires_at: self.now() + 365 * DAY,
+            terms: Terms::default(),
         };
         Ok((grant, consent.clone()))
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::protocol::feature::Features;
 use crate::protocol::network::Block;
 use crate::protocol::resource::ResourceScope;
 
@@ -60,6 +61,7 @@ pub(super) struct Raw {
     pub(super) sign_in: RawSignIn,
     pub(super) limits: RawLimits,
     pub(super) audit: RawAudit,
+    pub(super) features: Features,
     pub(super) registration: RawRegistration,
     pub(super) outbound: RawOutbound,
     pub(super) resources: Vec<RawResource>,
@@ -83,6 +85,7 @@ impl Default for Raw {
             sign_in: RawSignIn::default(),
             limits: RawLimits::default(),
             audit: RawAudit::default(),
+            features: Features::default(),
             registration: RawRegistration::default(),
             outbound: RawOutbound::default(),
             resources: vec![],

@@ -6,7 +6,7 @@ use super::{Result, Server};
 use crate::protocol::authorize::Request;
 use crate::protocol::client::Client;
 use crate::protocol::event::Event;
-use crate::protocol::grant::{CodeRow, Grant};
+use crate::protocol::grant::{CodeRow, Grant, Terms};
 use crate::protocol::redirect::{Delivery, Redirect, without_loopback_port};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
@@ -253,5 +253,9 @@ fn grant(
         sid: session.sid.clone(),
         nonce: request.nonce.clone(),
         expires_at: now + server.config.tokens.refresh,
+        terms: Terms {
+            claims: request.claims.clone(),
+            acr: None,
+        },
     }
 }

@@ -18,7 +18,7 @@ use crate::protocol::secret::{Kind, Secret, fingerprint, same};
 use crate::store::RequestRow;
 
 /// The parameters that are read; no others are kept.
-const READ: [&str; 18] = [
+const READ: [&str; 19] = [
     "client_id",
     "response_type",
     "redirect_uri",
@@ -37,6 +37,7 @@ const READ: [&str; 18] = [
     "request",
     "request_uri",
     "registration",
+    "claims",
 ];
 /// Longest request that is kept, in bytes of its query string: anybody can start one.
 const LONGEST_REQUEST: usize = 8 * 1024;
@@ -77,7 +78,7 @@ impl Running {
 #[tracing::instrument(target = "otel", name = "flow.authorize", skip_all)]
 pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Result<Next> {
     let client = client(server, browser, params).await?;
-    let request = match authorize::accept(params, &client, &server.resources()) {
+    let request = match accept(server, params, &client) {
         Ok(request) => request,
         Err(AuthorizeError::Page(refusal)) => return Err(refusal.into()),
         Err(AuthorizeError::Redirect(redirect, refusal)) => {
@@ -153,12 +154,11 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
     let params = Params::from_form(row.params.as_bytes())?;
     let client = client(server, browser, &params).await?;
     // What was accepted once may be refused now: a client or resource was changed in between.
-    let request =
-        authorize::accept(&params, &client, &server.resources()).map_err(|error| match error {
-            AuthorizeError::Page(refusal) | AuthorizeError::Redirect(_, refusal) => {
-                Error::from(refusal)
-            }
-        })?;
+    let request = accept(server, &params, &client).map_err(|error| match error {
+        AuthorizeError::Page(refusal) | AuthorizeError::Redirect(_, refusal) => {
+            Error::from(refusal)
+        }
+    })?;
     let step = step(
         server,
         browser,
@@ -175,6 +175,15 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
         request,
         step,
     })
+}
+
+fn accept(
+    server: &Server,
+    params: &Params,
+    client: &Client,
+) -> std::result::Result<Request, AuthorizeError> {
+    let features = server.config.features;
+    authorize::accept(params, client, &server.resources(), features)
 }
 
 async fn client(server: &Server, browser: &Browser, params: &Params) -> Result<Arc<Client>> {

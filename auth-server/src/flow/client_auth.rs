@@ -29,6 +29,14 @@ pub struct Presented {
     pub params: Params,
 }
 
+/// A client that proved to be itself, and where it calls from. A public client has no proof but PKCE.
+pub struct Authenticated {
+    /// Who.
+    pub client: Arc<Client>,
+    /// From where.
+    pub caller: Caller,
+}
+
 enum Proof {
     None,
     Secret(Secret),
@@ -40,21 +48,23 @@ enum Proof {
 pub async fn authenticate(
     server: &Server,
     presented: &Presented,
-    caller: &Caller,
-) -> Result<Arc<Client>> {
+    caller: Caller,
+) -> Result<Authenticated> {
     let mut known = None;
-    let client = find(server, presented, caller, &mut known).await;
-    if let Err(error) = &client {
-        METRICS.client_refused(error.code().as_str());
-        if let Error::Refused(refusal) = error
-            && refusal.code == Code::InvalidClient
-        {
-            let why = refusal.description.to_string();
-            let event = Event::ClientAuthenticationRefused { client: known, why };
-            audit::refused(server, event, caller).await;
+    match find(server, presented, &caller, &mut known).await {
+        Ok(client) => Ok(Authenticated { client, caller }),
+        Err(error) => {
+            METRICS.client_refused(error.code().as_str());
+            if let Error::Refused(refusal) = &error
+                && refusal.code == Code::InvalidClient
+            {
+                let why = refusal.description.to_string();
+                let event = Event::ClientAuthenticationRefused { client: known, why };
+                audit::refused(server, event, &caller).await;
+            }
+            Err(error)
         }
     }
-    client
 }
 
 /// `known` becomes the id of a client that is known and did not prove to be it.

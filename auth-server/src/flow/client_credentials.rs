@@ -1,9 +1,10 @@
 //! Client credentials (RFC 6749 §4.4): a token for the client itself. Nothing is written, unless
 //! `audit.client_credentials` asks for a row of each.
 
+use super::client_auth::Authenticated;
 use super::{Result, Server, issue};
 use crate::protocol::client::{Client, GrantType};
-use crate::protocol::event::{Caller, Event};
+use crate::protocol::event::Event;
 use crate::protocol::oxide;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::{self, Resource};
@@ -14,10 +15,10 @@ use crate::store;
 /// A token for a machine client: within the client's `scope` where the operator set one, else the resources' own.
 pub async fn grant(
     server: &Server,
-    client: &Client,
-    caller: &Caller,
+    asker: &Authenticated,
     request: &ClientCredentialsRequest,
 ) -> Result<TokenResponse> {
+    let Authenticated { client, caller } = asker;
     let now = server.now();
     let registered = server.resources();
     let resources = resources(client, request, &registered)?;
@@ -33,7 +34,7 @@ pub async fn grant(
         .into_iter()
         .map(|resource| resource.id.clone())
         .collect();
-    let response = issue::for_machine(server, client, &scope, &resources, now)?;
+    let response = issue::for_machine(server, asker, &scope, &resources, now)?;
     let event = Event::TokensIssued {
         grant_type: GrantType::ClientCredentials,
         user: None,

@@ -5,9 +5,11 @@
 //! 3. In one transaction: claim the code, keep the grant and the refresh token. A code that was claimed before is a
 //!    replay: the family is revoked in that same transaction (rule A-25).
 
+use super::client_auth::Authenticated;
+use super::issue::Order;
 use super::{Result, Server, issue, revoke};
-use crate::protocol::client::{Client, GrantType};
-use crate::protocol::event::{Artefact, Caller, Entry, Event};
+use crate::protocol::client::GrantType;
+use crate::protocol::event::{Artefact, Entry, Event};
 use crate::protocol::grant::CodeRow;
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
@@ -19,10 +21,10 @@ use crate::store::{Redeemed, RefreshToken};
 /// Tokens for a code.
 pub async fn redeem(
     server: &Server,
-    client: &Client,
-    caller: &Caller,
+    asker: &Authenticated,
     request: &CodeRequest,
 ) -> Result<TokenResponse> {
+    let Authenticated { client, caller } = asker;
     let now = server.now();
     let digest = request.code.digest().as_str().to_owned();
     let Some(row) = server.store.code(&digest).await? else {
@@ -39,16 +41,25 @@ pub async fn redeem(
         return Err(invalid_grant("the code has expired").into());
     }
     let user = server.store.user(&grant.subject).await?;
-    if user.is_none_or(|user| user.disabled_at.is_some()) {
+    let Some(user) = user.filter(|user| user.disabled_at.is_none()) else {
         return Err(invalid_grant("the user was disabled").into());
-    }
+    };
     let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
     let registered = server.resources();
     let resources = resource::narrow(&registered, &grant.resources, &requested)?;
     let scope = grant
         .scope
         .intersect(&resource::known_scope(&registered, &resources));
-    let mut response = issue::for_user(server, client, &grant, &scope, &resources, now)?;
+    let order = Order {
+        asker,
+        grant: &grant,
+        scope: &scope,
+        resources: &resources,
+        nonce: grant.nonce.as_deref(),
+        user: &user.all_claims(),
+        now,
+    };
+    let mut response = issue::for_user(server, &order)?;
 
     let refresh = grant
         .refreshes(client.may(GrantType::RefreshToken))

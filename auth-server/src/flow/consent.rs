@@ -25,7 +25,7 @@ pub async fn allow(
         }
         Step::Consent { .. } if shown != Some(&running.shown()) => Ok(Next::Consent(reference())),
         Step::Consent { .. } => {
-            let scope = Some(request.scope.clone());
+            let scope = Some(request.wanted());
             answer::with_code(server, browser, client, request, row, scope).await
         }
         Step::Issue => answer::with_code(server, browser, client, request, row, None).await,

@@ -1,9 +1,11 @@
 //! Making tokens: audience, lifetime, claims, signature. Nothing is written here; the callers do that in the
 //! transaction of their claim.
 
+use serde_json::{Map, Value};
+
+use super::client_auth::Authenticated;
 use super::{Result, Server};
-use crate::protocol::claims::{self, AccessToken};
-use crate::protocol::client::Client;
+use crate::protocol::claims::{AccessToken, IdToken};
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
 use crate::protocol::scope::Scope;
@@ -14,61 +16,54 @@ pub const ACCESS_TOKEN: &str = "at+jwt";
 /// Header `typ` of ID tokens.
 pub const ID_TOKEN: &str = "JWT";
 
-/// The first tokens of a user's grant, narrowed to `scope` and `resources`.
-pub fn for_user(
-    server: &Server,
-    client: &Client,
-    grant: &Grant,
-    scope: &Scope,
-    resources: &[String],
-    now: i64,
-) -> Result<TokenResponse> {
-    tokens(
-        server,
-        client,
+/// What a user's tokens are made from.
+pub struct Order<'a> {
+    /// Who gets them.
+    pub asker: &'a Authenticated,
+    /// What they stand for.
+    pub grant: &'a Grant,
+    /// Narrowed scope.
+    pub scope: &'a Scope,
+    /// Narrowed resources.
+    pub resources: &'a [String],
+    /// The nonce of the request, in the first ID token only (OIDC Core §12.2).
+    pub nonce: Option<&'a str>,
+    /// The user's claims, for what the grant asks of the ID token.
+    pub user: &'a Map<String, Value>,
+    /// Unix seconds.
+    pub now: i64,
+}
+
+/// Tokens of a user's grant; no refresh token yet.
+pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
+    let Order {
+        asker,
         grant,
         scope,
-        resources,
-        grant.nonce.as_deref(),
         now,
-    )
-}
-
-/// Further tokens of a grant: as [`for_user`], but without the nonce of the first request (OIDC Core §12.2).
-pub fn again(
-    server: &Server,
-    client: &Client,
-    grant: &Grant,
-    scope: &Scope,
-    resources: &[String],
-    now: i64,
-) -> Result<TokenResponse> {
-    tokens(server, client, grant, scope, resources, None, now)
-}
-
-fn tokens(
-    server: &Server,
-    client: &Client,
-    grant: &Grant,
-    scope: &Scope,
-    resources: &[String],
-    nonce: Option<&str>,
-    now: i64,
-) -> Result<TokenResponse> {
+        ..
+    } = *order;
     let mut response = access_token(
         server,
-        client,
+        asker,
         &grant.subject,
         scope,
-        resources,
+        order.resources,
         Some(grant),
         now,
     )?;
     if scope.has("openid") {
-        let (issuer, lifetime) = (server.config.issuer.as_str(), server.config.tokens.id);
-        let claims = claims::id_token(issuer, grant, &response.access_token, nonce, now, lifetime);
-        let signer = server.keys.signer(client.id_token_alg(), now)?;
-        response.id_token = Some(signer.sign(ID_TOKEN, &claims)?);
+        let token = IdToken {
+            issuer: server.config.issuer.as_str(),
+            grant,
+            access_token: &response.access_token,
+            nonce: order.nonce,
+            user: order.user,
+            now,
+            lifetime: server.config.tokens.id,
+        };
+        let signer = server.keys.signer(asker.client.id_token_alg(), now)?;
+        response.id_token = Some(signer.sign(ID_TOKEN, &token.claims())?);
     }
     Ok(response)
 }
@@ -76,17 +71,18 @@ fn tokens(
 /// A token for the client itself.
 pub fn for_machine(
     server: &Server,
-    client: &Client,
+    asker: &Authenticated,
     scope: &Scope,
     resources: &[String],
     now: i64,
 ) -> Result<TokenResponse> {
-    access_token(server, client, &client.id, scope, resources, None, now)
+    let subject = asker.client.id.as_str();
+    access_token(server, asker, subject, scope, resources, None, now)
 }
 
 fn access_token(
     server: &Server,
-    client: &Client,
+    asker: &Authenticated,
     subject: &str,
     scope: &Scope,
     resources: &[String],
@@ -105,7 +101,7 @@ fn access_token(
         issuer: server.config.issuer.as_str(),
         subject,
         audience,
-        client_id: &client.id,
+        client_id: &asker.client.id,
         scope,
         jti: grant.map_or_else(|| unique.clone(), |grant| format!("{}.{unique}", grant.id)),
         now,

@@ -205,6 +205,7 @@ fn metadata(config: &Config, resources: &[Resource]) -> serde_json::Value {
     let on = Capabilities {
         registration: config.registration.dynamic,
         documents: config.registration.documents,
+        features: config.features,
     };
     metadata::document(&config.issuer, resources, on)
 }

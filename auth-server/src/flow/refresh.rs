@@ -4,10 +4,14 @@
 //! 2. Narrow scope and resources, make the tokens, derive the successor.
 //! 3. In one transaction: rotate and keep the successor. Parallel refreshes all reach the same successor.
 
+use serde_json::{Map, Value};
+
+use super::client_auth::Authenticated;
+use super::issue::Order;
 use super::{Result, Server, issue, revoke};
-use crate::protocol::client::{Client, GrantType};
-use crate::protocol::event::{Artefact, Caller, Event};
-use crate::protocol::grant::Standing;
+use crate::protocol::client::GrantType;
+use crate::protocol::event::{Artefact, Event};
+use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::resource;
@@ -17,10 +21,10 @@ use crate::store::{RefreshToken, Refreshed, Rotation};
 /// New tokens for a refresh token.
 pub async fn rotate(
     server: &Server,
-    client: &Client,
-    caller: &Caller,
+    asker: &Authenticated,
     request: &RefreshRequest,
 ) -> Result<TokenResponse> {
+    let Authenticated { client, caller } = asker;
     let now = server.now();
     let digest = request.token.digest().as_str().to_owned();
     let Some(row) = server.store.refresh_token(&digest).await? else {
@@ -43,7 +47,16 @@ pub async fn rotate(
     let registered = server.resources();
     let resources = resource::narrow(&registered, &grant.resources, &requested)?;
     let scope = scope.intersect(&resource::known_scope(&registered, &resources));
-    let mut response = issue::again(server, client, grant, &scope, &resources, now)?;
+    let order = Order {
+        asker,
+        grant,
+        scope: &scope,
+        resources: &resources,
+        nonce: None,
+        user: &claims_of(server, grant).await?,
+        now,
+    };
+    let mut response = issue::for_user(server, &order)?;
 
     let successor = request.token.successor(&server.derivation);
     let next = successor.successor(&server.derivation).digest();
@@ -89,4 +102,13 @@ pub async fn rotate(
     }
     response.refresh_token = Some(successor.reveal().to_owned());
     Ok(response)
+}
+
+/// The user's claims, when the grant asks for some in the ID token: seldom, so most refreshes do not read them.
+async fn claims_of(server: &Server, grant: &Grant) -> Result<Map<String, Value>> {
+    if grant.terms.claims.id_token.is_empty() {
+        return Ok(Map::new());
+    }
+    let user = server.store.user(&grant.subject).await?;
+    Ok(user.map(|user| user.all_claims()).unwrap_or_default())
 }

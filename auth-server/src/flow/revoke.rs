@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::client_auth::Authenticated;
 use super::{Result, Server, introspect};
-use crate::protocol::client::Client;
 use crate::protocol::event::{Artefact, Caller, Entry, Event};
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt;
@@ -12,7 +12,8 @@ use crate::protocol::secret::Secret;
 
 /// Revokes a token of the client. Unknown and foreign tokens are answered like revoked ones (RFC 7009 §2.2).
 #[tracing::instrument(target = "otel", name = "flow.revoke", skip_all)]
-pub async fn revoke(server: &Server, client: &Client, caller: &Caller, token: &str) -> Result<()> {
+pub async fn revoke(server: &Server, asker: &Authenticated, token: &str) -> Result<()> {
+    let Authenticated { client, caller } = asker;
     let row = server
         .store
         .refresh_token(Secret::presented(token).digest().as_str())

@@ -1,9 +1,8 @@
 //! The token endpoint (RFC 6749 §3.2): one file per grant.
 
+use super::client_auth::Authenticated;
 use super::{Result, Server, client_credentials, code, refresh};
 use crate::metrics::METRICS;
-use crate::protocol::client::Client;
-use crate::protocol::event::Caller;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::{TokenRequest, TokenResponse};
 
@@ -11,12 +10,12 @@ use crate::protocol::token::{TokenRequest, TokenResponse};
 #[tracing::instrument(target = "otel", name = "flow.token", skip_all)]
 pub async fn exchange(
     server: &Server,
-    client: &Client,
-    caller: &Caller,
+    asker: &Authenticated,
     request: TokenRequest,
 ) -> Result<TokenResponse> {
     let grant_type = request.grant_type().as_str();
-    let exchanged = by_grant(server, client, caller, request).await;
+    let Authenticated { client, caller } = asker;
+    let exchanged = by_grant(server, asker, request).await;
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
     match &exchanged {
         Ok(_) => limits.was_right(&client.id, address, now),
@@ -33,13 +32,12 @@ pub async fn exchange(
 
 async fn by_grant(
     server: &Server,
-    client: &Client,
-    caller: &Caller,
+    asker: &Authenticated,
     request: TokenRequest,
 ) -> Result<TokenResponse> {
     let grant = request.grant_type();
     // A refresh token was only given to clients that may use it, whatever they declared (rule A-49).
-    if !client.may(grant) && !matches!(request, TokenRequest::Refresh(_)) {
+    if !asker.client.may(grant) && !matches!(request, TokenRequest::Refresh(_)) {
         return Err(Refusal::new(
             Code::UnauthorizedClient,
             format!("this client may not use {}", grant.as_str()),
@@ -48,10 +46,10 @@ async fn by_grant(
         .into());
     }
     match request {
-        TokenRequest::Code(request) => code::redeem(server, client, caller, &request).await,
-        TokenRequest::Refresh(request) => refresh::rotate(server, client, caller, &request).await,
+        TokenRequest::Code(request) => code::redeem(server, asker, &request).await,
+        TokenRequest::Refresh(request) => refresh::rotate(server, asker, &request).await,
         TokenRequest::ClientCredentials(request) => {
-            client_credentials::grant(server, client, caller, &request).await
+            client_credentials::grant(server, asker, &request).await
         }
     }
 }

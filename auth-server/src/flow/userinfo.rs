@@ -49,7 +49,12 @@ pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
     let Some(user) = server.store.user(&grant.subject).await? else {
         return Err(invalid().into());
     };
-    let mut claims = claims::userinfo(&user.id, &user.all_claims(), &scope);
+    let mut claims = claims::userinfo(
+        &user.id,
+        &user.all_claims(),
+        &scope,
+        &grant.terms.claims.userinfo,
+    );
     let asked = client.and_then(|client| client.userinfo_alg().map(|alg| (client, alg)));
     let Some((client, alg)) = asked else {
         return Ok(UserInfo::Plain(claims));

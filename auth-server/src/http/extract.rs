@@ -12,7 +12,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
@@ -24,10 +23,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::error::Error;
 use super::layers::RequestId;
-use crate::flow::client_auth::{self, Presented};
+use crate::flow::client_auth::{self, Authenticated, Presented};
 use crate::flow::session::{self, Browser};
 use crate::flow::{self, Server};
-use crate::protocol::client::Client;
 use crate::protocol::event::Caller;
 use crate::protocol::network;
 use crate::protocol::params::Params;
@@ -105,9 +103,8 @@ pub(crate) fn wrong_media_type(wanted: &str) -> Refusal {
 
 /// An authenticated client with its request.
 pub(crate) struct FromClient {
-    pub(crate) client: Arc<Client>,
+    pub(crate) asker: Authenticated,
     pub(crate) params: Params,
-    pub(crate) caller: Caller,
 }
 
 impl FromRequest<Server> for FromClient {
@@ -122,11 +119,10 @@ impl FromRequest<Server> for FromClient {
             let Body(params) = Body::from_request(request, server).await?;
             params.refuse_repeats()?;
             let presented = Presented { basic, params };
-            let client = client_auth::authenticate(server, &presented, &caller).await?;
+            let asker = client_auth::authenticate(server, &presented, caller).await?;
             Ok(FromClient {
-                client,
+                asker,
                 params: presented.params,
-                caller,
             })
         };
         authenticated
@@ -192,27 +188,18 @@ fn authorization(headers: &HeaderMap, scheme: &str) -> Result<Option<String>, Re
 
 /// An authenticated client's token request.
 pub(crate) struct FromClientToken {
-    pub(crate) client: Arc<Client>,
+    pub(crate) asker: Authenticated,
     pub(crate) request: TokenRequest,
-    pub(crate) caller: Caller,
 }
 
 impl FromRequest<Server> for FromClientToken {
     type Rejection = Response;
 
     async fn from_request(request: Request, server: &Server) -> Result<FromClientToken, Response> {
-        let FromClient {
-            client,
-            params,
-            caller,
-        } = FromClient::from_request(request, server).await?;
+        let FromClient { asker, params } = FromClient::from_request(request, server).await?;
         let request =
             TokenRequest::parse(&params).map_err(|refusal| Error::from(refusal).into_response())?;
-        Ok(FromClientToken {
-            client,
-            request,
-            caller,
-        })
+        Ok(FromClientToken { asker, request })
     }
 }
 

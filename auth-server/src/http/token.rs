@@ -12,36 +12,26 @@ use crate::protocol::token::TokenResponse;
 /// `POST /token` (RFC 6749 §3.2)
 pub(crate) async fn exchange(
     State(server): State<Server>,
-    FromClientToken {
-        client,
-        request,
-        caller,
-    }: FromClientToken,
+    FromClientToken { asker, request }: FromClientToken,
 ) -> Result<Json<TokenResponse>, Error> {
-    Ok(Json(
-        token::exchange(&server, &client, &caller, request).await?,
-    ))
+    Ok(Json(token::exchange(&server, &asker, request).await?))
 }
 
 /// `POST /introspect` (RFC 7662)
 pub(crate) async fn introspect(
     State(server): State<Server>,
-    FromClient { client, params, .. }: FromClient,
+    FromClient { asker, params }: FromClient,
 ) -> Result<Json<serde_json::Value>, Error> {
     Ok(Json(
-        introspect::inspect(&server, &client, params.need("token")?).await?,
+        introspect::inspect(&server, &asker.client, params.need("token")?).await?,
     ))
 }
 
 /// `POST /revoke` (RFC 7009)
 pub(crate) async fn revoke(
     State(server): State<Server>,
-    FromClient {
-        client,
-        params,
-        caller,
-    }: FromClient,
+    FromClient { asker, params }: FromClient,
 ) -> Result<StatusCode, Error> {
-    revoke::revoke(&server, &client, &caller, params.need("token")?).await?;
+    revoke::revoke(&server, &asker, params.need("token")?).await?;
     Ok(StatusCode::OK)
 }

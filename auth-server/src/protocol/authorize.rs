@@ -1,7 +1,9 @@
 //! The authorization request (RFC 6749 §4.1.1, OIDC Core §3.1.2.1) and the one decision that follows it:
 //! [`next_step`]. Until a redirect URI has matched, an error is a page; afterwards it goes back to the client.
 
+use super::claims_request::ClaimsRequest;
 use super::client::{Client, GrantType};
+use super::feature::Features;
 use super::oxide;
 use super::params::Params;
 use super::pkce::Challenge;
@@ -9,6 +11,9 @@ use super::redirect::{Redirect, ResponseMode};
 use super::refusal::{Code, Refusal, invalid_request};
 use super::resource::{self, Resource};
 use super::scope::{OPENID, Scope};
+pub use step::{Hint, SignedIn, Step, next_step};
+
+mod step;
 
 /// Where an error of the authorization endpoint may go.
 #[derive(Clone, Debug)]
@@ -80,6 +85,16 @@ pub struct Request {
     pub max_age: Option<i64>,
     /// `login_hint`, to prefill the form.
     pub login_hint: Option<String>,
+    /// Single claims that are asked for (OIDC Core §5.5).
+    pub claims: ClaimsRequest,
+}
+
+impl Request {
+    /// Everything that the user has to allow: the scope, and the scopes that would open the claims asked for one by one.
+    #[must_use]
+    pub fn wanted(&self) -> Scope {
+        self.scope.union(&self.claims.scope())
+    }
 }
 
 /// Reads and checks an authorization request for a client that is already known.
@@ -87,6 +102,7 @@ pub fn accept(
     params: &Params,
     client: &Client,
     registered: &[Resource],
+    on: Features,
 ) -> Result<Request, AuthorizeError> {
     let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode")) {
         Ok(mode) => (mode, None),
@@ -101,13 +117,14 @@ pub fn accept(
     if let Some(refusal) = mode_error {
         return Err(refused(refusal));
     }
-    accept_rest(params, client, registered, &redirect).map_err(refused)
+    accept_rest(params, client, registered, on, &redirect).map_err(refused)
 }
 
 fn accept_rest(
     params: &Params,
     client: &Client,
     registered: &[Resource],
+    on: Features,
     redirect: &Redirect,
 ) -> Result<Request, Refusal> {
     params.refuse_repeats()?;
@@ -161,6 +178,10 @@ fn accept_rest(
         prompts: Prompt::parse(params.get("prompt"))?,
         max_age: max_age(params)?.or(client.metadata.default_max_age),
         login_hint: bounded(params, "login_hint", 256)?,
+        claims: match params.get("claims").filter(|_| on.claims_parameter) {
+            Some(text) => ClaimsRequest::parse(text)?,
+            None => ClaimsRequest::default(),
+        },
     })
 }
 
@@ -242,112 +263,16 @@ fn max_age(params: &Params) -> Result<Option<i64>, Refusal> {
         .transpose()
 }
 
-/// A signed-in browser, as the decision needs it.
-#[derive(Clone, Debug)]
-pub struct SignedIn {
-    /// Who.
-    pub subject: String,
-    /// Unix seconds.
-    pub auth_time: i64,
-    /// True when the sign-in happened for this very request.
-    pub for_this_request: bool,
-}
-
-/// Whom the client expects (`id_token_hint`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// Nobody in particular.
-    None,
-    /// This subject.
-    Subject(String),
-    /// The hint is no ID token of ours for this client: nobody can be told to be the one.
-    Unknown,
-}
-
-/// What has to happen before a code may be issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Show the sign-in page; `again` when the user has a session that is not enough.
-    SignIn {
-        /// The user is known but must prove it once more.
-        again: bool,
-    },
-    /// Show the consent page.
-    Consent {
-        /// What is asked for now.
-        missing: Scope,
-        /// What the user allowed earlier.
-        earlier: Scope,
-    },
-    /// Everything is there.
-    Issue,
-    /// A page would be needed but `prompt=none` forbids it.
-    Refuse(Code),
-}
-
-/// The reasons to prompt, in order. `consented` is the scope that this user allowed this client for these
-/// resources and this redirect.
-#[must_use]
-pub fn next_step(
-    request: &Request,
-    session: Option<&SignedIn>,
-    hint: &Hint,
-    consented: Option<&Scope>,
-    now: i64,
-) -> Step {
-    let silent = request.prompts.contains(&Prompt::None);
-    let Some(session) = session else {
-        return if silent {
-            Step::Refuse(Code::LoginRequired)
-        } else {
-            Step::SignIn { again: false }
-        };
-    };
-    let asked_again = request.prompts.contains(&Prompt::Login)
-        || request.prompts.contains(&Prompt::SelectAccount);
-    let too_old = request
-        .max_age
-        .is_some_and(|age| now - session.auth_time > age);
-    let another = matches!(hint, Hint::Subject(subject) if *subject != session.subject);
-    let unknown = *hint == Hint::Unknown;
-    if !session.for_this_request && (asked_again || too_old || unknown) || another {
-        return if silent {
-            Step::Refuse(Code::LoginRequired)
-        } else {
-            Step::SignIn { again: !another }
-        };
-    }
-    let earlier = consented.cloned().unwrap_or_default();
-    let missing = request.scope.minus(&earlier);
-    // A program on the user's device cannot prove that it is the client it names (RFC 8252 §8.6): always ask.
-    let ask = request.prompts.contains(&Prompt::Consent) || request.redirect.is_native();
-    if !missing.is_empty() || consented.is_none() || ask {
-        if silent {
-            return Step::Refuse(Code::ConsentRequired);
-        }
-        let missing = if missing.is_empty() {
-            request.scope.clone()
-        } else {
-            missing
-        };
-        return Step::Consent {
-            earlier: earlier.minus(&missing),
-            missing,
-        };
-    }
-    Step::Issue
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::client::{Metadata, Origin};
     use crate::protocol::resource::ResourceScope;
 
-    const CHALLENGE: &str =
+    pub(super) const CHALLENGE: &str =
         "code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256";
 
-    fn client(redirects: &[&str]) -> Client {
+    pub(super) fn client(redirects: &[&str]) -> Client {
         let metadata = Metadata {
             redirect_uris: redirects.iter().map(|&uri| uri.to_owned()).collect(),
             token_endpoint_auth_method: Some("none".into()),
@@ -375,12 +300,13 @@ mod tests {
         }
     }
 
-    fn request(query: &str) -> Result<Request, AuthorizeError> {
+    pub(super) fn request(query: &str) -> Result<Request, AuthorizeError> {
         let query = format!("response_type=code&redirect_uri=https://c.example/cb&{query}");
         accept(
             &Params::from_form(query.as_bytes()).unwrap(),
             &client(&["https://c.example/cb", "http://127.0.0.1/cb"]),
             &[docs()],
+            Features::default(),
         )
     }
 
@@ -469,6 +395,7 @@ mod tests {
             .unwrap(),
             &client(&["https://c.example/cb"]),
             &[docs()],
+            Features::default(),
         );
         assert!(
             matches!(token, Err(AuthorizeError::Redirect(_, r)) if r.code == Code::UnsupportedResponseType)
@@ -487,101 +414,11 @@ mod tests {
             let client = client(&["https://c.example/cb", "https://c.example/other"]);
             assert!(
                 matches!(
-                    accept(&params, &client, &[docs()]),
+                    accept(&params, &client, &[docs()], Features::default()),
                     Err(AuthorizeError::Page(_))
                 ),
                 "{query}"
             );
         }
-    }
-
-    #[test]
-    fn the_reasons_to_prompt() {
-        let session = |for_this_request| SignedIn {
-            subject: "u".into(),
-            auth_time: 100,
-            for_this_request,
-        };
-        let read = Scope::parse("docs.read");
-        let step = |query: &str,
-                    session: Option<SignedIn>,
-                    hint: Option<&str>,
-                    consented: Option<&Scope>| {
-            next_step(
-                &request(&format!("{CHALLENGE}&{query}")).unwrap(),
-                session.as_ref(),
-                &hint.map_or(Hint::None, |subject| {
-                    if subject == "?" {
-                        Hint::Unknown
-                    } else {
-                        Hint::Subject(subject.into())
-                    }
-                }),
-                consented,
-                200,
-            )
-        };
-        let consent = |missing: &str, earlier: &str| Step::Consent {
-            missing: Scope::parse(missing),
-            earlier: Scope::parse(earlier),
-        };
-        let old = || Some(session(false));
-        let new = || Some(session(true));
-        assert_eq!(step("", None, None, None), Step::SignIn { again: false });
-        assert_eq!(step("", old(), None, None), consent("docs.read", ""));
-        assert_eq!(step("", old(), None, Some(&read)), Step::Issue);
-        assert_eq!(
-            step("scope=docs.read+docs.write", old(), None, Some(&read)),
-            consent("docs.write", "docs.read")
-        );
-        assert_eq!(
-            step("prompt=login", old(), None, Some(&read)),
-            Step::SignIn { again: true }
-        );
-        assert_eq!(step("prompt=login", new(), None, Some(&read)), Step::Issue);
-        assert_eq!(
-            step("prompt=select_account", old(), None, Some(&read)),
-            Step::SignIn { again: true }
-        );
-        assert_eq!(
-            step("prompt=consent", old(), None, Some(&read)),
-            consent("docs.read", "")
-        );
-        assert_eq!(
-            step("max_age=99", old(), None, Some(&read)),
-            Step::SignIn { again: true }
-        );
-        assert_eq!(step("max_age=100", old(), None, Some(&read)), Step::Issue);
-        assert_eq!(step("max_age=0", new(), None, Some(&read)), Step::Issue);
-        assert_eq!(
-            step("", old(), Some("other"), Some(&read)),
-            Step::SignIn { again: false }
-        );
-        assert_eq!(step("", old(), Some("u"), Some(&read)), Step::Issue);
-        assert_eq!(
-            step("prompt=none", None, None, None),
-            Step::Refuse(Code::LoginRequired)
-        );
-        assert_eq!(
-            step("prompt=none", old(), Some("other"), Some(&read)),
-            Step::Refuse(Code::LoginRequired)
-        );
-        assert_eq!(
-            step("prompt=none", old(), None, None),
-            Step::Refuse(Code::ConsentRequired)
-        );
-        assert_eq!(step("prompt=none", old(), None, Some(&read)), Step::Issue);
-        let mut native = request(CHALLENGE).unwrap();
-        native.redirect = Redirect::match_registered(
-            &client(&["http://127.0.0.1/cb"]).redirects,
-            None,
-            ResponseMode::Query,
-            None,
-        )
-        .unwrap();
-        assert_eq!(
-            next_step(&native, old().as_ref(), &Hint::None, Some(&read), 200),
-            consent("docs.read", "")
-        );
     }
 }

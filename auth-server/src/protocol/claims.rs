@@ -1,10 +1,13 @@
 //! Which claims stand in which token: access tokens (RFC 9068 §2.2), ID tokens (OIDC Core §2) and UserInfo (§5.4).
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::claims_request::Wish;
 use super::grant::Grant;
 use super::scope::Scope;
 
@@ -60,30 +63,45 @@ fn one_or_many(values: &[String]) -> Value {
     }
 }
 
-/// The claims of an ID token (OIDC Core §2, §3.1.3.6). `user` gives the claims of the scopes only through UserInfo.
-#[must_use]
-pub fn id_token(
-    issuer: &str,
-    grant: &Grant,
-    access_token: &str,
-    nonce: Option<&str>,
-    now: i64,
-    lifetime: i64,
-) -> Map<String, Value> {
-    let mut claims = Map::new();
-    claims.insert("iss".into(), json!(issuer));
-    claims.insert("sub".into(), json!(grant.subject));
-    claims.insert("aud".into(), json!(grant.client_id));
-    claims.insert("iat".into(), json!(now));
-    claims.insert("exp".into(), json!(now + lifetime));
-    claims.insert("auth_time".into(), json!(grant.auth_time));
-    claims.insert("amr".into(), json!(grant.amr));
-    claims.insert("sid".into(), json!(grant.sid));
-    claims.insert("at_hash".into(), json!(at_hash(access_token)));
-    if let Some(nonce) = nonce {
-        claims.insert("nonce".into(), json!(nonce));
+/// An ID token (OIDC Core §2, §3.1.3.6). The claims that scopes open are given at UserInfo; here stand those that were
+/// asked for one by one.
+pub struct IdToken<'a> {
+    /// `iss`
+    pub issuer: &'a str,
+    /// What the user allowed.
+    pub grant: &'a Grant,
+    /// The token of the same answer, for `at_hash`.
+    pub access_token: &'a str,
+    /// The nonce of the authorization request.
+    pub nonce: Option<&'a str>,
+    /// The user's claims.
+    pub user: &'a Map<String, Value>,
+    /// `iat`, unix seconds.
+    pub now: i64,
+    /// Seconds until `exp`.
+    pub lifetime: i64,
+}
+
+impl IdToken<'_> {
+    /// The claims.
+    #[must_use]
+    pub fn claims(&self) -> Map<String, Value> {
+        let grant = self.grant;
+        let mut claims = single(self.user, &grant.terms.claims.id_token);
+        claims.insert("iss".into(), json!(self.issuer));
+        claims.insert("sub".into(), json!(grant.subject));
+        claims.insert("aud".into(), json!(grant.client_id));
+        claims.insert("iat".into(), json!(self.now));
+        claims.insert("exp".into(), json!(self.now + self.lifetime));
+        claims.insert("auth_time".into(), json!(grant.auth_time));
+        claims.insert("amr".into(), json!(grant.amr));
+        claims.insert("sid".into(), json!(grant.sid));
+        claims.insert("at_hash".into(), json!(at_hash(self.access_token)));
+        if let Some(nonce) = self.nonce {
+            claims.insert("nonce".into(), json!(nonce));
+        }
+        claims
     }
-    claims
 }
 
 /// `at_hash` (OIDC Core §3.1.3.6): the left half of SHA-256 over the token, for every algorithm with a 256-bit hash.
@@ -126,10 +144,24 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     )
 }
 
-/// The user's claims that `scope` opens (OIDC Core §5.3.2), with `sub`.
+/// The scope that opens a claim.
 #[must_use]
-pub fn userinfo(subject: &str, user: &Map<String, Value>, scope: &Scope) -> Map<String, Value> {
-    let mut claims = Map::new();
+pub fn scope_of(claim: &str) -> Option<&'static str> {
+    let mut scopes = BY_SCOPE.into_iter();
+    scopes
+        .find(|(_, names)| names.contains(&claim))
+        .map(|(scope, _)| scope)
+}
+
+/// The user's claims that `scope` opens (OIDC Core §5.3.2) or that were `asked` for one by one, with `sub`.
+#[must_use]
+pub fn userinfo(
+    subject: &str,
+    user: &Map<String, Value>,
+    scope: &Scope,
+    asked: &BTreeMap<String, Wish>,
+) -> Map<String, Value> {
+    let mut claims = single(user, asked);
     claims.insert("sub".into(), json!(subject));
     for (token, names) in BY_SCOPE {
         if scope.has(token) {
@@ -143,21 +175,34 @@ pub fn userinfo(subject: &str, user: &Map<String, Value>, scope: &Scope) -> Map<
     claims
 }
 
+/// The claims of the user that were asked for one by one (OIDC Core §5.5); of the known ones only.
+#[must_use]
+pub fn single(user: &Map<String, Value>, asked: &BTreeMap<String, Wish>) -> Map<String, Value> {
+    let known = asked.keys().filter(|name| scope_of(name).is_some());
+    known
+        .filter_map(|name| Some((name.clone(), user.get(name)?.clone())))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn userinfo_gives_only_what_the_scope_opens() {
+    fn userinfo_gives_only_what_the_scope_opens_or_was_asked_for() {
         let user = json!({"name": "Alice", "email": "a@example.com", "email_verified": true, "secret": 1, "sub": "other"});
         let claims = userinfo(
             "u",
             user.as_object().unwrap(),
             &Scope::parse("openid email"),
+            &BTreeMap::from([
+                ("name".to_owned(), Wish::default()),
+                ("secret".to_owned(), Wish::default()),
+            ]),
         );
         assert_eq!(
             Value::Object(claims),
-            json!({"sub": "u", "email": "a@example.com", "email_verified": true})
+            json!({"sub": "u", "name": "Alice", "email": "a@example.com", "email_verified": true})
         );
     }
 

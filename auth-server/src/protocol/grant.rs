@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::claims_request::ClaimsRequest;
 use super::scope::Scope;
 
 /// What a user allowed a client to do.
@@ -28,6 +29,21 @@ pub struct Grant {
     pub nonce: Option<String>,
     /// End of life of the whole family, unix seconds. Rotation keeps it (rule A-48).
     pub expires_at: i64,
+    /// What it says beside.
+    #[serde(default)]
+    pub terms: Terms,
+}
+
+/// What few grants say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// Single claims that the client asked for (OIDC Core §5.5).
+    #[serde(skip_serializing_if = "ClaimsRequest::is_empty")]
+    pub claims: ClaimsRequest,
+    /// Which level of authentication the sign-in reached (`acr`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
 }
 
 impl Grant {
@@ -123,6 +139,7 @@ mod tests {
                 sid: "s".into(),
                 nonce: None,
                 expires_at: 1000,
+                terms: Terms::default(),
             },
             expires_at: 500,
             rotated_at: None,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::claims;
 use super::client::{GrantType, Method};
+use super::feature::Features;
 use super::issuer::Issuer;
 use super::jwt::Alg;
 use super::resource::Resource;
@@ -16,6 +17,8 @@ pub struct Capabilities {
     pub registration: bool,
     /// Client id metadata documents.
     pub documents: bool,
+    /// The switches.
+    pub features: Features,
 }
 
 /// The document.
@@ -62,7 +65,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities) -> Va
         "userinfo_signing_alg_values_supported": ["RS256", "ES256"],
         "claim_types_supported": ["normal"],
         "claims_supported": claims::names().collect::<Vec<_>>(),
-        "claims_parameter_supported": false,
+        "claims_parameter_supported": on.features.claims_parameter,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
@@ -94,6 +97,7 @@ mod tests {
             Capabilities {
                 registration: true,
                 documents: true,
+                features: Features::default(),
             },
         );
         assert_eq!(on["registration_endpoint"], "https://h/p/register");
@@ -104,9 +108,13 @@ mod tests {
             Capabilities {
                 registration: false,
                 documents: false,
+                features: Features {
+                    claims_parameter: false,
+                },
             },
         );
         assert_eq!(off.get("registration_endpoint"), None);
         assert_eq!(off["client_id_metadata_document_supported"], false);
+        assert_eq!(off["claims_parameter_supported"], false);
     }
 }

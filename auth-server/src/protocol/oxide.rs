@@ -379,6 +379,7 @@ fn in_order(ours: &Scope, theirs: &OxideScope) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::grant::Terms;
     use crate::protocol::secret::Secret;
 
     const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -396,6 +397,7 @@ mod tests {
             sid: "s".into(),
             nonce: None,
             expires_at: 0,
+            terms: Terms::default(),
         }
     }
 

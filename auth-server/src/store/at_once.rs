@@ -6,6 +6,7 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::QueryAs;
 
 use super::codes::claim_code;
+use super::pending::terms;
 use super::refresh::claim_token;
 use super::{
     Backend, Error, Redeemed, RefreshToken, Refreshed, Rotation, Store, audit, to_json, transaction,
@@ -24,19 +25,19 @@ pub const ROTATE: &str = concat!(
               SELECT $9, $10, $11, $12, $13, $14, $15, $16, $17 FROM claimed ON CONFLICT DO NOTHING) \
      SELECT COUNT(*), COUNT(*) FROM claimed"
 );
-/// Redeems a code: $1 and $2 are those of the claim, $3 to $13 the grant, $14 to $18 the refresh token, if any, $19 to $27
+/// Redeems a code: $1 and $2 are those of the claim, $3 to $14 the grant, $15 to $19 the refresh token, if any, $20 to $28
 /// the event. A consent that is being withdrawn is waited for, and then it is not there.
 pub const REDEEM: &str = concat!(
     "WITH claimed AS (",
     claim_code!(),
     " RETURNING consent_id), \
      held AS (SELECT 1 FROM consents WHERE id IN (SELECT consent_id FROM claimed) FOR KEY SHARE), \
-     given AS (INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) \
-               SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM held), \
+     given AS (INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) \
+               SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM held), \
      kept AS (INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
-              SELECT $14, $15, $16, $17, $18 FROM held WHERE $14 IS NOT NULL ON CONFLICT (digest) DO NOTHING), \
+              SELECT $15, $16, $17, $18, $19 FROM held WHERE $15 IS NOT NULL ON CONFLICT (digest) DO NOTHING), \
      told AS (INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) \
-              SELECT $19, $20, $21, $22, $23, $24, $25, $26, $27 FROM held ON CONFLICT DO NOTHING) \
+              SELECT $20, $21, $22, $23, $24, $25, $26, $27, $28 FROM held ON CONFLICT DO NOTHING) \
      SELECT (SELECT COUNT(*) FROM claimed), (SELECT COUNT(*) FROM held)"
 );
 
@@ -122,6 +123,7 @@ fn bind_grant<'q>(statement: Statement<'q>, grant: &'q Grant, now: i64) -> State
         .bind(grant.nonce.as_deref())
         .bind(now)
         .bind(grant.expires_at)
+        .bind(terms(grant))
 }
 
 fn bind_token<'q>(statement: Statement<'q>, token: Option<&'q RefreshToken>) -> Statement<'q> {

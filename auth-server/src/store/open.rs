@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "initial",
@@ -22,6 +22,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "audit",
         include_str!("../../../migrations/0002_audit.sql"),
+    ),
+    (
+        3,
+        "terms",
+        include_str!("../../../migrations/0003_terms.sql"),
     ),
 ];
 /// Connections that read beside the writer.

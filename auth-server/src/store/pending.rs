@@ -6,11 +6,11 @@ use sqlx::QueryBuilder;
 
 use super::{Tx, beside, to_json};
 use crate::protocol::event::Entry;
-use crate::protocol::grant::Grant;
+use crate::protocol::grant::{Grant, Terms};
 
 /// Most rows of one statement.
 const ROWS: usize = 64;
-const GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at) ";
+const GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) ";
 const TOKENS: &str =
     "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ";
 const EVENTS: &str =
@@ -100,7 +100,8 @@ impl Tx {
                         .push_bind(&grant.sid)
                         .push_bind(grant.nonce.as_deref())
                         .push_bind(*created_at)
-                        .push_bind(grant.expires_at);
+                        .push_bind(grant.expires_at)
+                        .push_bind(terms(grant));
                 });
                 insert.build().execute(c).await.map(|_| ())
             })?;
@@ -148,6 +149,11 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// The terms of a grant as they are stored: most grants have none.
+pub(super) fn terms(grant: &Grant) -> Option<String> {
+    (grant.terms != Terms::default()).then(|| to_json(&grant.terms))
 }
 
 /// The rows of the next statement. They are a power of two in number, so that a database plans few statements and keeps

@@ -2,7 +2,7 @@
 //! refreshes meet at the same successor and a family never forks (rule A-47).
 
 use super::{Error, RefreshToken, Store, Tx, beside, from_json, read};
-use crate::protocol::grant::{GRACE, Grant, RefreshRow};
+use crate::protocol::grant::{GRACE, Grant, RefreshRow, Terms};
 use crate::protocol::scope::Scope;
 
 /// $1 the digest, $2 now, $3 since when a rotated token is still within its grace.
@@ -56,6 +56,7 @@ struct GrantRow {
     amr: String,
     sid: String,
     nonce: Option<String>,
+    terms: Option<String>,
     grant_expires_at: i64,
     revoked_at: Option<i64>,
 }
@@ -80,6 +81,9 @@ impl GrantRow {
             sid: self.sid,
             nonce: self.nonce,
             expires_at: self.grant_expires_at,
+            terms: self
+                .terms
+                .map_or_else(|| Ok(Terms::default()), |text| from_json("grant", &text))?,
         })
     }
 }
@@ -89,7 +93,7 @@ impl Store {
     #[tracing::instrument(target = "otel", name = "store.refresh_token", skip_all)]
     pub async fn refresh_token(&self, digest: &str) -> Result<Option<RefreshRow>, Error> {
         const SQL: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
-                           g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
+                           g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
                            g.expires_at AS grant_expires_at, g.revoked_at \
                            FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
                            LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
@@ -117,7 +121,7 @@ impl Store {
         jti: &str,
         now: i64,
     ) -> Result<Option<(Grant, String)>, Error> {
-        const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, \
+        const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
                            g.expires_at AS grant_expires_at, g.revoked_at, u.username FROM grants g JOIN users u ON u.id = g.user_id \
                            WHERE g.id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND u.disabled_at IS NULL \
                            AND NOT EXISTS (SELECT 1 FROM seen WHERE purpose = 'revoked' AND id = $3)";

@@ -1,6 +1,6 @@
 //! The store on both databases: one transition has one winner, failures stay their own, sweeping forgets.
 
-use auth_server::protocol::grant::Grant;
+use auth_server::protocol::grant::{Grant, Terms};
 use auth_server::protocol::scope::Scope;
 use auth_server::store::{Access, Store, Walk};
 
@@ -25,6 +25,7 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
             sid: "s".into(),
             nonce: None,
             expires_at: START + 100,
+            terms: Terms::default(),
         };
         let known = auth_server::store::User {
             id: "known".into(),

@@ -186,7 +186,7 @@ async fn grants_consents_and_sessions_end_when_asked() {
     execute(
         &folder,
         "copy.db",
-        "INSERT INTO grants SELECT 'gr_1', id, 'c', '', '[]', 0, '[]', 's', NULL, 0, 99999999999, NULL FROM users;
+        "INSERT INTO grants SELECT 'gr_1', id, 'c', '', '[]', 0, '[]', 's', NULL, 0, 99999999999, NULL, NULL FROM users;
          INSERT INTO consents SELECT 'co_1', id, 'c', '', '', '', '', 0, 0 FROM users;
          INSERT INTO sessions SELECT 'd', 's', id, 0, '[]', 0, 99999999999 FROM users;",
     )

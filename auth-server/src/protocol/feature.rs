@@ -1,0 +1,20 @@
+//! What an operator switches on or off. Metadata and endpoints follow: a feature that is off is neither advertised nor
+//! answered (rule A-09).
+
+use serde::{Deserialize, Serialize};
+
+/// The switches, named as in the section `[features]` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Features {
+    /// The parameter `claims` (OIDC Core §5.5).
+    pub claims_parameter: bool,
+}
+
+impl Default for Features {
+    fn default() -> Features {
+        Features {
+            claims_parameter: true,
+        }
+    }
+}
