@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::protocol::acr::Level;
 use crate::protocol::client::Client;
 use crate::protocol::feature::Features;
 use crate::protocol::issuer::Issuer;
@@ -63,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is written of events.
     pub audit: Audit,
+    /// Levels of authentication, the weakest first.
+    pub levels: Vec<Level>,
     /// What is switched on.
     pub features: Features,
     /// How clients become known.
@@ -312,6 +315,7 @@ impl Config {
                 window: raw.sign_in.window.between("sign_in.window", 1, 86_400)?,
             },
             limits: bounds::limits(&raw.limits)?,
+            levels: listed::levels(&raw.openid.acr)?,
             features: raw.features,
             registration: Registration {
                 dynamic: raw.registration.dynamic,

@@ -16,8 +16,10 @@ use super::raw::{RawClient, RawResource, RawTelemetry, RawUser};
 use super::read::nearest;
 use super::{ConfigError, Password, StaticUser, Telemetry, normal_username};
 use crate::credential::password::check_hash;
+use crate::protocol::acr::Level;
 use crate::protocol::client::{Client, Metadata, Origin};
 use crate::protocol::resource::Resource;
+use crate::protocol::scope::is_token;
 use crate::protocol::secret::{Digest, Secret};
 use crate::store::Location;
 
@@ -55,6 +57,24 @@ pub(super) fn location(url: &str, base: &Path) -> Result<Location, ConfigError> 
             "store.url: must be sqlite:FILE or postgres://USER@HOST/DATABASE".into(),
         )),
     }
+}
+
+/// Levels of authentication; a name stands once and holds no space, since `acr_values` is a list of them.
+pub(super) fn levels(raw: &[Level]) -> Result<Vec<Level>, ConfigError> {
+    for (at, level) in raw.iter().enumerate() {
+        let name = &level.name;
+        let refuse = |why: &str| Err(ConfigError(format!("openid.acr: `{name}` {why}")));
+        if !is_token(name) {
+            return refuse("must be one word");
+        }
+        if raw[..at].iter().any(|other| other.name == *name) {
+            return refuse("stands twice");
+        }
+        if level.methods.is_empty() {
+            return refuse("needs methods, like [\"pwd\"]");
+        }
+    }
+    Ok(raw.to_vec())
 }
 
 /// Where traces go, and how many.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::protocol::acr::Level;
 use crate::protocol::feature::Features;
 use crate::protocol::network::Block;
 use crate::protocol::resource::ResourceScope;
@@ -61,6 +62,7 @@ pub(super) struct Raw {
     pub(super) sign_in: RawSignIn,
     pub(super) limits: RawLimits,
     pub(super) audit: RawAudit,
+    pub(super) openid: RawOpenid,
     pub(super) features: Features,
     pub(super) registration: RawRegistration,
     pub(super) outbound: RawOutbound,
@@ -85,6 +87,7 @@ impl Default for Raw {
             sign_in: RawSignIn::default(),
             limits: RawLimits::default(),
             audit: RawAudit::default(),
+            openid: RawOpenid::default(),
             features: Features::default(),
             registration: RawRegistration::default(),
             outbound: RawOutbound::default(),
@@ -244,6 +247,23 @@ impl Default for RawLimits {
             requests_per_address: 0,
             failures_per_client: 30,
             failures_per_address: 300,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawOpenid {
+    pub(super) acr: Vec<Level>,
+}
+
+impl Default for RawOpenid {
+    fn default() -> RawOpenid {
+        RawOpenid {
+            acr: vec![Level {
+                name: "1".into(),
+                methods: vec!["pwd".into()],
+            }],
         }
     }
 }

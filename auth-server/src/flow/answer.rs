@@ -135,8 +135,19 @@ fn answered_before() -> Refusal {
     )
 }
 
+/// That the user said no.
+#[must_use]
+pub fn declined() -> Refusal {
+    Refusal::new(Code::AccessDenied, "the user declined")
+}
+
 /// Ends a waiting request without a code.
-pub async fn decline(server: &Server, browser: &Browser, running: &Running) -> Result<Next> {
+pub async fn decline(
+    server: &Server,
+    browser: &Browser,
+    running: &Running,
+    refusal: Refusal,
+) -> Result<Next> {
     let now = server.now();
     let digest = running.row.digest.clone();
     let event = Event::ConsentRefused {
@@ -162,7 +173,6 @@ pub async fn decline(server: &Server, browser: &Browser, running: &Running) -> R
     if !claimed {
         return Err(answered_before().into());
     }
-    let refusal = Refusal::new(Code::AccessDenied, "the user declined");
     Ok(Next::Deliver(
         running
             .request
@@ -225,11 +235,14 @@ pub async fn consented(
     Ok(row.filter(|row| row.fingerprint == client.fingerprint()))
 }
 
-/// Why `prompt=none` cannot be answered with a code.
+/// Why a request cannot be answered with a code and no page would help.
 #[must_use]
 pub fn silent_refusal(code: Code) -> Refusal {
     let words = match code {
         Code::LoginRequired => "the user must sign in, and prompt=none forbids it",
+        Code::UnmetAuthenticationRequirements => {
+            "the sign-in did not reach the level of authentication that the client needs"
+        }
         _ => "the user must consent, and prompt=none forbids it",
     };
     Refusal::new(code, words)
@@ -255,7 +268,7 @@ fn grant(
         expires_at: now + server.config.tokens.refresh,
         terms: Terms {
             claims: request.claims.clone(),
-            acr: None,
+            acr: request.acr.reached(&session.amr, &server.config.levels),
         },
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::answer::{self, Next};
 use super::session::Browser;
 use super::{Error, Result, Server, clients, issue};
-use crate::protocol::authorize::{self, AuthorizeError, Hint, Request, SignedIn, Step};
+use crate::protocol::authorize::{self, AuthorizeError, Hint, Known, Request, SignedIn, Step};
 use crate::protocol::client::Client;
 use crate::protocol::network;
 use crate::protocol::params::Params;
@@ -18,7 +18,7 @@ use crate::protocol::secret::{Kind, Secret, fingerprint, same};
 use crate::store::RequestRow;
 
 /// The parameters that are read; no others are kept.
-const READ: [&str; 19] = [
+const READ: [&str; 20] = [
     "client_id",
     "response_type",
     "redirect_uri",
@@ -38,6 +38,7 @@ const READ: [&str; 19] = [
     "request_uri",
     "registration",
     "claims",
+    "acr_values",
 ];
 /// Longest request that is kept, in bytes of its query string: anybody can start one.
 const LONGEST_REQUEST: usize = 8 * 1024;
@@ -177,13 +178,33 @@ pub async fn resume(server: &Server, browser: &Browser, reference: &str) -> Resu
     })
 }
 
+/// Goes on with a waiting request as far as it can without its user.
+pub async fn advance(server: &Server, browser: &Browser, running: &Running) -> Result<Next> {
+    let reference = || running.reference.reveal().to_owned();
+    match running.step {
+        Step::SignIn { .. } => Ok(Next::SignIn(reference())),
+        Step::Consent { .. } => Ok(Next::Consent(reference())),
+        Step::Issue => {
+            let (client, request, row) = (&running.client, &running.request, Some(&running.row));
+            answer::with_code(server, browser, client, request, row, None).await
+        }
+        Step::Refuse(code) => {
+            answer::decline(server, browser, running, answer::silent_refusal(code)).await
+        }
+    }
+}
+
 fn accept(
     server: &Server,
     params: &Params,
     client: &Client,
 ) -> std::result::Result<Request, AuthorizeError> {
-    let features = server.config.features;
-    authorize::accept(params, client, &server.resources(), features)
+    let known = Known {
+        resources: &server.resources(),
+        levels: &server.config.levels,
+        features: server.config.features,
+    };
+    authorize::accept(params, client, known)
 }
 
 async fn client(server: &Server, browser: &Browser, params: &Params) -> Result<Arc<Client>> {
@@ -198,10 +219,15 @@ async fn step(
     request: &Request,
     signed_in_here: Option<&str>,
 ) -> Result<Step> {
+    let user = browser
+        .signed_in
+        .as_ref()
+        .map(|(session, _)| session.user_id.as_str());
+    let hint = hint(server, client, params.get("id_token_hint"), request, user);
     let (session, consented) = match &browser.signed_in {
         Some((session, _)) => {
             let signed_in = SignedIn {
-                subject: session.user_id.clone(),
+                amr: session.amr.clone(),
                 auth_time: session.auth_time,
                 for_this_request: signed_in_here == Some(session.digest.as_str()),
             };
@@ -212,21 +238,31 @@ async fn step(
         }
         None => (None, None),
     };
-    let hint = hint(server, client, params.get("id_token_hint"));
     let consented = consented.map(|row| row.scope);
     Ok(authorize::next_step(
         request,
         session.as_ref(),
-        &hint,
+        hint,
         consented.as_ref(),
         server.now(),
     ))
 }
 
-/// Whom an ID token of ours for this client names, however old it is (OIDC Core §3.1.2.1).
-fn hint(server: &Server, client: &Client, token: Option<&str>) -> Hint {
+/// Whether the user is the one whom the request names: by an ID token of ours for this client, however old it is (OIDC
+/// Core §3.1.2.1), or by the claim `sub` (§5.5.1).
+fn hint(
+    server: &Server,
+    client: &Client,
+    token: Option<&str>,
+    request: &Request,
+    user: Option<&str>,
+) -> Hint {
+    let compare = |subject: &str| match user {
+        Some(user) if user == subject => Hint::Same,
+        _ => Hint::Other,
+    };
     let Some(token) = token else {
-        return Hint::None;
+        return request.claims.subject().map_or(Hint::None, compare);
     };
     let claims = server
         .keys
@@ -236,7 +272,7 @@ fn hint(server: &Server, client: &Client, token: Option<&str>) -> Hint {
     let ours =
         text("iss") == Some(server.config.issuer.as_str()) && text("aud") == Some(&client.id);
     match text("sub").filter(|_| ours) {
-        Some(subject) => Hint::Subject(subject.to_owned()),
+        Some(subject) => compare(subject),
         None => Hint::Unknown,
     }
 }

@@ -1,7 +1,7 @@
 //! The user's answer on the consent page.
 
 use super::answer::{self, Next};
-use super::authorize::Running;
+use super::authorize::{self, Running};
 use super::session::Browser;
 use super::{Result, Server};
 use crate::protocol::authorize::Step;
@@ -16,19 +16,13 @@ pub async fn allow(
     running: &Running,
     shown: Option<&str>,
 ) -> Result<Next> {
-    let reference = || running.reference.reveal().to_owned();
-    let (client, request, row) = (&running.client, &running.request, Some(&running.row));
     match &running.step {
-        Step::SignIn { .. } => Ok(Next::SignIn(reference())),
-        Step::Refuse(code) => {
-            Err(Refusal::new(*code, "the request cannot be answered with a page").into())
-        }
-        Step::Consent { .. } if shown != Some(&running.shown()) => Ok(Next::Consent(reference())),
-        Step::Consent { .. } => {
+        Step::Consent { .. } if shown == Some(&running.shown()) => {
+            let (client, request, row) = (&running.client, &running.request, Some(&running.row));
             let scope = Some(request.wanted());
             answer::with_code(server, browser, client, request, row, scope).await
         }
-        Step::Issue => answer::with_code(server, browser, client, request, row, None).await,
+        _ => authorize::advance(server, browser, running).await,
     }
 }
 
@@ -38,5 +32,5 @@ pub async fn deny(server: &Server, browser: &Browser, running: &Running) -> Resu
     if browser.signed_in.is_none() {
         return Err(Refusal::new(Code::LoginRequired, "no user is signed in").into());
     }
-    answer::decline(server, browser, running).await
+    answer::decline(server, browser, running, answer::declined()).await
 }

@@ -206,6 +206,7 @@ fn metadata(config: &Config, resources: &[Resource]) -> serde_json::Value {
         registration: config.registration.dynamic,
         documents: config.registration.documents,
         features: config.features,
+        levels: &config.levels,
     };
     metadata::document(&config.issuer, resources, on)
 }

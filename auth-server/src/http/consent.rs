@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::error::Error;
 use super::extract::{Posted, Query, Visitor};
 use super::{pages, render};
-use crate::flow::answer::{self, Next};
+use crate::flow::answer::Next;
 use crate::flow::authorize::{self, Running};
 use crate::flow::session::Browser;
 use crate::flow::{Server, consent};
@@ -14,7 +14,7 @@ use crate::protocol::authorize::Step;
 use crate::protocol::client::GrantType;
 use crate::protocol::params::Params;
 use crate::protocol::redirect::RegisteredUri;
-use crate::protocol::refusal::{Refusal, invalid_request};
+use crate::protocol::refusal::invalid_request;
 use crate::protocol::scope::Scope;
 
 /// `GET /consent?request=…`
@@ -24,26 +24,10 @@ pub(crate) async fn show(
     Query(params): Query,
 ) -> Result<Response, Error> {
     let running = running(&server, &browser, &params).await?;
-    let next = match &running.step {
-        Step::Consent { missing, earlier } => {
-            return form(&server, &browser, &running, missing, earlier).await;
-        }
-        Step::SignIn { .. } => Next::SignIn(running.reference.reveal().to_owned()),
-        Step::Issue => {
-            answer::with_code(
-                &server,
-                &browser,
-                &running.client,
-                &running.request,
-                Some(&running.row),
-                None,
-            )
-            .await?
-        }
-        Step::Refuse(code) => {
-            return Err(Refusal::new(*code, "the request cannot be answered with a page").into());
-        }
-    };
+    if let Step::Consent { missing, earlier } = &running.step {
+        return form(&server, &browser, &running, missing, earlier).await;
+    }
+    let next = authorize::advance(&server, &browser, &running).await?;
     render::go(&server, &browser, next)
 }
 

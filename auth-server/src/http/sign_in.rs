@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::error::Error;
 use super::extract::{Posted, Query, Visitor};
 use super::{cookies, pages, render};
-use crate::flow::answer::{self, Next};
+use crate::flow::answer;
 use crate::flow::authorize::{self, Running};
 use crate::flow::session::Browser;
 use crate::flow::sign_in::{self, Attempt};
@@ -40,7 +40,7 @@ pub(crate) async fn submit(
 ) -> Result<Response, Error> {
     let running = running(&server, &browser, &sent).await?;
     if let (Some("cancel"), Some(running)) = (sent.get("action"), &running) {
-        let next = answer::decline(&server, &browser, running).await?;
+        let next = answer::decline(&server, &browser, running, answer::declined()).await?;
         return render::go(&server, &browser, next);
     }
     let username = sent.get("username").unwrap_or_default().to_owned();
@@ -115,22 +115,7 @@ async fn proceed(
     let reference = running.reference.reveal();
     // Read again: what is needed next depends on who signed in.
     let running = authorize::resume(server, browser, reference).await?;
-    let next = match running.step {
-        Step::Issue => {
-            answer::with_code(
-                server,
-                browser,
-                &running.client,
-                &running.request,
-                Some(&running.row),
-                None,
-            )
-            .await?
-        }
-        Step::SignIn { .. } => Next::SignIn(reference.to_owned()),
-        Step::Consent { .. } => Next::Consent(reference.to_owned()),
-        Step::Refuse(_) => answer::decline(server, browser, &running).await?,
-    };
+    let next = authorize::advance(server, browser, &running).await?;
     render::go(server, browser, next)
 }
 

@@ -1,6 +1,7 @@
 //! The authorization request (RFC 6749 §4.1.1, OIDC Core §3.1.2.1) and the one decision that follows it:
 //! [`next_step`]. Until a redirect URI has matched, an error is a page; afterwards it goes back to the client.
 
+use super::acr::{Level, Wanted};
 use super::claims_request::ClaimsRequest;
 use super::client::{Client, GrantType};
 use super::feature::Features;
@@ -87,6 +88,19 @@ pub struct Request {
     pub login_hint: Option<String>,
     /// Single claims that are asked for (OIDC Core §5.5).
     pub claims: ClaimsRequest,
+    /// Levels of authentication that are asked for.
+    pub acr: Wanted,
+}
+
+/// What this server has, as a request is held against it.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Registered resources.
+    pub resources: &'a [Resource],
+    /// Levels of authentication, the weakest first.
+    pub levels: &'a [Level],
+    /// The switches.
+    pub features: Features,
 }
 
 impl Request {
@@ -101,8 +115,7 @@ impl Request {
 pub fn accept(
     params: &Params,
     client: &Client,
-    registered: &[Resource],
-    on: Features,
+    known: Known<'_>,
 ) -> Result<Request, AuthorizeError> {
     let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode")) {
         Ok(mode) => (mode, None),
@@ -117,14 +130,13 @@ pub fn accept(
     if let Some(refusal) = mode_error {
         return Err(refused(refusal));
     }
-    accept_rest(params, client, registered, on, &redirect).map_err(refused)
+    accept_rest(params, client, known, &redirect).map_err(refused)
 }
 
 fn accept_rest(
     params: &Params,
     client: &Client,
-    registered: &[Resource],
-    on: Features,
+    known: Known<'_>,
     redirect: &Redirect,
 ) -> Result<Request, Refusal> {
     params.refuse_repeats()?;
@@ -163,9 +175,22 @@ fn accept_rest(
             "code_challenge is missing: PKCE with S256 is required (OAuth 2.1 4.1.1)",
         ));
     }
-    let resources = resources(params, client, registered)?;
+    let resources = resources(params, client, known.resources)?;
     let scope = scope(params.get("scope"), client, &resources)?;
     let scope = oxide::authorization(client, redirect, &scope, challenge.as_ref())?;
+    let claims = match params
+        .get("claims")
+        .filter(|_| known.features.claims_parameter)
+    {
+        Some(text) => ClaimsRequest::parse(text)?,
+        None => ClaimsRequest::default(),
+    };
+    let default_acr = client
+        .metadata
+        .default_acr_values
+        .as_deref()
+        .unwrap_or_default();
+    let acr = Wanted::of(&claims, params.get("acr_values"), default_acr, known.levels);
     Ok(Request {
         redirect: redirect.clone(),
         challenge,
@@ -178,10 +203,8 @@ fn accept_rest(
         prompts: Prompt::parse(params.get("prompt"))?,
         max_age: max_age(params)?.or(client.metadata.default_max_age),
         login_hint: bounded(params, "login_hint", 256)?,
-        claims: match params.get("claims").filter(|_| on.claims_parameter) {
-            Some(text) => ClaimsRequest::parse(text)?,
-            None => ClaimsRequest::default(),
-        },
+        claims,
+        acr,
     })
 }
 
@@ -300,13 +323,20 @@ mod tests {
         }
     }
 
+    fn known(resources: &[Resource]) -> Known<'_> {
+        Known {
+            resources,
+            levels: &[],
+            features: Features::default(),
+        }
+    }
+
     pub(super) fn request(query: &str) -> Result<Request, AuthorizeError> {
         let query = format!("response_type=code&redirect_uri=https://c.example/cb&{query}");
         accept(
             &Params::from_form(query.as_bytes()).unwrap(),
             &client(&["https://c.example/cb", "http://127.0.0.1/cb"]),
-            &[docs()],
-            Features::default(),
+            known(&[docs()]),
         )
     }
 
@@ -394,8 +424,7 @@ mod tests {
             )
             .unwrap(),
             &client(&["https://c.example/cb"]),
-            &[docs()],
-            Features::default(),
+            known(&[docs()]),
         );
         assert!(
             matches!(token, Err(AuthorizeError::Redirect(_, r)) if r.code == Code::UnsupportedResponseType)
@@ -414,7 +443,7 @@ mod tests {
             let client = client(&["https://c.example/cb", "https://c.example/other"]);
             assert!(
                 matches!(
-                    accept(&params, &client, &[docs()], Features::default()),
+                    accept(&params, &client, known(&[docs()])),
                     Err(AuthorizeError::Page(_))
                 ),
                 "{query}"

@@ -50,6 +50,9 @@ impl AccessToken<'_> {
             claims.insert("auth_time".into(), json!(grant.auth_time));
             claims.insert("amr".into(), json!(grant.amr));
             claims.insert("sid".into(), json!(grant.sid));
+            if let Some(acr) = &grant.terms.acr {
+                claims.insert("acr".into(), json!(acr));
+            }
         }
         claims
     }
@@ -96,6 +99,9 @@ impl IdToken<'_> {
         claims.insert("auth_time".into(), json!(grant.auth_time));
         claims.insert("amr".into(), json!(grant.amr));
         claims.insert("sid".into(), json!(grant.sid));
+        if let Some(acr) = &grant.terms.acr {
+            claims.insert("acr".into(), json!(acr));
+        }
         claims.insert("at_hash".into(), json!(at_hash(self.access_token)));
         if let Some(nonce) = self.nonce {
             claims.insert("nonce".into(), json!(nonce));

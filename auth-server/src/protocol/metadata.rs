@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::acr::Level;
 use super::claims;
 use super::client::{GrantType, Method};
 use super::feature::Features;
@@ -12,18 +13,20 @@ use super::scope::OPENID;
 
 /// What is switched on.
 #[derive(Clone, Copy, Debug)]
-pub struct Capabilities {
+pub struct Capabilities<'a> {
     /// Dynamic client registration.
     pub registration: bool,
     /// Client id metadata documents.
     pub documents: bool,
     /// The switches.
     pub features: Features,
+    /// Levels of authentication.
+    pub levels: &'a [Level],
 }
 
 /// The document.
 #[must_use]
-pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities) -> Value {
+pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -> Value {
     let algorithms: Vec<_> = Alg::ALL.iter().map(|alg| alg.as_str()).collect();
     let methods: Vec<_> = Method::ALL
         .iter()
@@ -64,12 +67,18 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities) -> Va
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
         "userinfo_signing_alg_values_supported": ["RS256", "ES256"],
         "claim_types_supported": ["normal"],
+        "display_values_supported": ["page"],
+        "ui_locales_supported": ["en"],
         "claims_supported": claims::names().collect::<Vec<_>>(),
         "claims_parameter_supported": on.features.claims_parameter,
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
     });
+    if !on.levels.is_empty() {
+        let names: Vec<_> = on.levels.iter().map(|level| &level.name).collect();
+        document["acr_values_supported"] = json!(names);
+    }
     if on.registration {
         document["registration_endpoint"] = json!(issuer.url("/register"));
     }
@@ -98,6 +107,7 @@ mod tests {
                 registration: true,
                 documents: true,
                 features: Features::default(),
+                levels: &[],
             },
         );
         assert_eq!(on["registration_endpoint"], "https://h/p/register");
@@ -111,6 +121,7 @@ mod tests {
                 features: Features {
                     claims_parameter: false,
                 },
+                levels: &[],
             },
         );
         assert_eq!(off.get("registration_endpoint"), None);

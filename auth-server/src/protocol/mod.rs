@@ -13,9 +13,11 @@
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
+//! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
 //! | what is switched on | [`feature`] |
 
+pub mod acr;
 pub mod authorize;
 pub mod claims;
 pub mod claims_request;

@@ -33,6 +33,8 @@ pub enum Code {
     LoginRequired,
     /// OIDC Core §3.1.2.6
     ConsentRequired,
+    /// OpenID Connect Core Error Code `unmet_authentication_requirements` §2
+    UnmetAuthenticationRequirements,
     /// OIDC Core §3.1.2.6
     RequestNotSupported,
     /// OIDC Core §3.1.2.6
@@ -75,6 +77,7 @@ impl Code {
             Code::TemporarilyUnavailable => "temporarily_unavailable",
             Code::LoginRequired => "login_required",
             Code::ConsentRequired => "consent_required",
+            Code::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Code::RequestNotSupported => "request_not_supported",
             Code::RequestUriNotSupported => "request_uri_not_supported",
             Code::RegistrationNotSupported => "registration_not_supported",

@@ -5,6 +5,7 @@ mod attacks;
 mod audit;
 mod authorize;
 mod cache;
+mod claims;
 mod cli;
 mod client_auth;
 mod consent;

@@ -7,21 +7,23 @@ use crate::protocol::scope::Scope;
 /// A signed-in browser, as the decision needs it.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// Who.
-    pub subject: String,
     /// Unix seconds.
     pub auth_time: i64,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
     /// True when the sign-in happened for this very request.
     pub for_this_request: bool,
 }
 
-/// Whom the client expects (`id_token_hint`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Whether the signed-in user is the one whom the client expects (`id_token_hint`, or `sub` in the parameter `claims`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Nobody in particular.
+    /// Nobody in particular is expected.
     None,
-    /// This subject.
-    Subject(String),
+    /// This one.
+    Same,
+    /// Somebody else.
+    Other,
     /// The hint is no ID token of ours for this client: nobody can be told to be the one.
     Unknown,
 }
@@ -43,7 +45,7 @@ pub enum Step {
     },
     /// Everything is there.
     Issue,
-    /// A page would be needed but `prompt=none` forbids it.
+    /// A page would be needed but `prompt=none` forbids it, or no page would help.
     Refuse(Code),
 }
 
@@ -53,7 +55,7 @@ pub enum Step {
 pub fn next_step(
     request: &Request,
     session: Option<&SignedIn>,
-    hint: &Hint,
+    hint: Hint,
     consented: Option<&Scope>,
     now: i64,
 ) -> Step {
@@ -70,13 +72,21 @@ pub fn next_step(
     let too_old = request
         .max_age
         .is_some_and(|age| now - session.auth_time > age);
-    let another = matches!(hint, Hint::Subject(subject) if *subject != session.subject);
-    let unknown = *hint == Hint::Unknown;
+    let another = hint == Hint::Other;
+    let unknown = hint == Hint::Unknown;
     if !session.for_this_request && (asked_again || too_old || unknown) || another {
         return if silent {
             Step::Refuse(Code::LoginRequired)
         } else {
             Step::SignIn { again: !another }
+        };
+    }
+    if !request.acr.allows(&session.amr) {
+        // A new sign-in may reach the level; one that was made for this request did not.
+        return if silent || session.for_this_request || request.acr.levels.is_empty() {
+            Step::Refuse(Code::UnmetAuthenticationRequirements)
+        } else {
+            Step::SignIn { again: true }
         };
     }
     let earlier = consented.cloned().unwrap_or_default();
@@ -106,25 +116,19 @@ mod tests {
     #[test]
     fn the_reasons_to_prompt() {
         let session = |for_this_request| SignedIn {
-            subject: "u".into(),
             auth_time: 100,
+            amr: vec!["pwd".into()],
             for_this_request,
         };
         let read = Scope::parse("docs.read");
         let step = |query: &str,
                     session: Option<SignedIn>,
-                    hint: Option<&str>,
+                    hint: Option<Hint>,
                     consented: Option<&Scope>| {
             next_step(
                 &request(&format!("{CHALLENGE}&{query}")).unwrap(),
                 session.as_ref(),
-                &hint.map_or(Hint::None, |subject| {
-                    if subject == "?" {
-                        Hint::Unknown
-                    } else {
-                        Hint::Subject(subject.into())
-                    }
-                }),
+                hint.unwrap_or(Hint::None),
                 consented,
                 200,
             )
@@ -162,16 +166,16 @@ mod tests {
         assert_eq!(step("max_age=100", old(), None, Some(&read)), Step::Issue);
         assert_eq!(step("max_age=0", new(), None, Some(&read)), Step::Issue);
         assert_eq!(
-            step("", old(), Some("other"), Some(&read)),
+            step("", old(), Some(Hint::Other), Some(&read)),
             Step::SignIn { again: false }
         );
-        assert_eq!(step("", old(), Some("u"), Some(&read)), Step::Issue);
+        assert_eq!(step("", old(), Some(Hint::Same), Some(&read)), Step::Issue);
         assert_eq!(
             step("prompt=none", None, None, None),
             Step::Refuse(Code::LoginRequired)
         );
         assert_eq!(
-            step("prompt=none", old(), Some("other"), Some(&read)),
+            step("prompt=none", old(), Some(Hint::Other), Some(&read)),
             Step::Refuse(Code::LoginRequired)
         );
         assert_eq!(
@@ -179,6 +183,11 @@ mod tests {
             Step::Refuse(Code::ConsentRequired)
         );
         assert_eq!(step("prompt=none", old(), None, Some(&read)), Step::Issue);
+        let essential = "claims={\"id_token\":{\"acr\":{\"essential\":true,\"value\":\"9\"}}}";
+        assert_eq!(
+            step(essential, old(), None, Some(&read)),
+            Step::Refuse(Code::UnmetAuthenticationRequirements)
+        );
         let mut native = request(CHALLENGE).unwrap();
         native.redirect = Redirect::match_registered(
             &client(&["http://127.0.0.1/cb"]).redirects,
@@ -188,7 +197,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            next_step(&native, old().as_ref(), &Hint::None, Some(&read), 200),
+            next_step(&native, old().as_ref(), Hint::None, Some(&read), 200),
             consent("docs.read", "")
         );
     }

@@ -47,6 +47,8 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_age: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_acr_values: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub software_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
