@@ -269,6 +269,7 @@ fn grant(
         terms: Terms {
             claims: request.claims.clone(),
             acr: request.acr.reached(&session.amr, &server.config.levels),
+            confirmation: request.dpop_jkt.clone(),
         },
     }
 }

@@ -18,7 +18,7 @@ use crate::protocol::secret::{Kind, Secret, fingerprint, same};
 use crate::store::RequestRow;
 
 /// The parameters that are read; no others are kept.
-const READ: [&str; 20] = [
+const READ: [&str; 21] = [
     "client_id",
     "response_type",
     "redirect_uri",
@@ -39,6 +39,7 @@ const READ: [&str; 20] = [
     "registration",
     "claims",
     "acr_values",
+    "dpop_jkt",
 ];
 /// Longest request that is kept, in bytes of its query string: anybody can start one.
 const LONGEST_REQUEST: usize = 8 * 1024;

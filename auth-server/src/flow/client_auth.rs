@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::sender::{self, Shown};
 use super::{Error, Result, Server, audit, client_keys, clients};
 use crate::metrics::METRICS;
 use crate::protocol::client::{Auth, Client, KeySource};
+use crate::protocol::confirmation::Confirmation;
+use crate::protocol::dpop;
 use crate::protocol::event::{Caller, Event};
 use crate::protocol::jwt;
 use crate::protocol::params::Params;
@@ -27,6 +30,8 @@ pub struct Presented {
     pub basic: Option<(String, String)>,
     /// The body's parameters.
     pub params: Params,
+    /// What it shows of its sender's key.
+    pub shown: Shown,
 }
 
 /// A client that proved to be itself, and where it calls from. A public client has no proof but PKCE.
@@ -35,6 +40,10 @@ pub struct Authenticated {
     pub client: Arc<Client>,
     /// From where.
     pub caller: Caller,
+    /// The key that it holds: its tokens are bound to it.
+    pub confirmation: Option<Confirmation>,
+    /// The DPoP proof that says so; what it asks for spends it.
+    pub proof: Option<dpop::Proof>,
 }
 
 enum Proof {
@@ -52,7 +61,16 @@ pub async fn authenticate(
 ) -> Result<Authenticated> {
     let mut known = None;
     match find(server, presented, &caller, &mut known).await {
-        Ok(client) => Ok(Authenticated { client, caller }),
+        Ok(client) => {
+            let proof = sender::proof(server, &presented.shown, None)?;
+            let key = proof.as_ref().map(|proof| proof.thumbprint.clone());
+            Ok(Authenticated {
+                client,
+                caller,
+                confirmation: key.map(Confirmation::Key),
+                proof,
+            })
+        }
         Err(error) => {
             METRICS.client_refused(error.code().as_str());
             if let Error::Refused(refusal) = &error
@@ -354,6 +372,7 @@ mod tests {
             read(&Presented {
                 basic,
                 params: Params::from_form(body.as_bytes()).unwrap(),
+                shown: Shown::default(),
             })
         };
         assert!(presented(Some(("c", "s")), "client_id=c").is_ok());

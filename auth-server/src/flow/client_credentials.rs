@@ -18,7 +18,7 @@ pub async fn grant(
     asker: &Authenticated,
     request: &ClientCredentialsRequest,
 ) -> Result<TokenResponse> {
-    let Authenticated { client, caller } = asker;
+    let Authenticated { client, caller, .. } = asker;
     let now = server.now();
     let registered = server.resources();
     let resources = resources(client, request, &registered)?;

@@ -7,7 +7,7 @@
 
 use super::client_auth::Authenticated;
 use super::issue::Order;
-use super::{Result, Server, issue, revoke};
+use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::{Artefact, Entry, Event};
 use crate::protocol::grant::CodeRow;
@@ -24,13 +24,15 @@ pub async fn redeem(
     asker: &Authenticated,
     request: &CodeRequest,
 ) -> Result<TokenResponse> {
-    let Authenticated { client, caller } = asker;
+    let Authenticated { client, caller, .. } = asker;
     let now = server.now();
     let digest = request.code.digest().as_str().to_owned();
-    let Some(row) = server.store.code(&digest).await? else {
+    let Some(mut row) = server.store.code(&digest).await? else {
         return Err(invalid_grant("the code is unknown").guess().into());
     };
     oxide::code(&row, &client.id, request, client.needs_pkce())?;
+    sender::may_use(asker, &row.grant)?;
+    row.grant.terms.confirmation = sender::lasting(asker);
     let grant = row.grant.clone();
     if row.used_at.is_some() {
         return Err(revoke::replayed(server, caller, &grant, Artefact::Code)

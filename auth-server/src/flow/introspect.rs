@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Result, Server, issue};
 use crate::protocol::client::Client;
+use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::jwt;
 use crate::protocol::refusal::invalid_client;
@@ -36,7 +37,8 @@ async fn access_token(server: &Server, token: &str) -> Result<Option<Value>> {
     };
     let mut answer = living.claims;
     answer.insert("active".into(), json!(true));
-    answer.insert("token_type".into(), json!("Bearer"));
+    let kind = Confirmation::token_type(Confirmation::of(&answer).as_ref());
+    answer.insert("token_type".into(), json!(kind));
     if let Some((_, username)) = living.grant {
         answer.insert("username".into(), json!(username));
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::client_auth::Authenticated;
 use super::{Result, Server};
 use crate::protocol::claims::{AccessToken, IdToken};
+use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
 use crate::protocol::scope::Scope;
@@ -107,13 +108,14 @@ fn access_token(
         now,
         lifetime,
         grant,
+        confirmation: asker.confirmation.as_ref(),
     };
     Ok(TokenResponse {
         access_token: server
             .keys
             .signer(Alg::Es256, now)?
             .sign(ACCESS_TOKEN, &token.claims())?,
-        token_type: "Bearer",
+        token_type: Confirmation::token_type(asker.confirmation.as_ref()),
         expires_in: lifetime,
         scope: scope.clone(),
         refresh_token: None,

@@ -25,6 +25,7 @@ pub mod refresh;
 pub mod register;
 pub mod restore;
 pub mod revoke;
+pub mod sender;
 pub mod session;
 pub mod sign_in;
 pub mod start;

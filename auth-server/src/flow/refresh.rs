@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::client_auth::Authenticated;
 use super::issue::Order;
-use super::{Result, Server, issue, revoke};
+use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::{Artefact, Event};
 use crate::protocol::grant::{Grant, Standing};
@@ -24,7 +24,7 @@ pub async fn rotate(
     asker: &Authenticated,
     request: &RefreshRequest,
 ) -> Result<TokenResponse> {
-    let Authenticated { client, caller } = asker;
+    let Authenticated { client, caller, .. } = asker;
     let now = server.now();
     let digest = request.token.digest().as_str().to_owned();
     let Some(row) = server.store.refresh_token(&digest).await? else {
@@ -32,6 +32,7 @@ pub async fn rotate(
     };
     let grant = &row.grant;
     let scope = oxide::refresh(grant, &client.id, request.scope.as_ref())?;
+    sender::may_use(asker, grant)?;
     match row.standing(now) {
         Standing::Good => {}
         Standing::Dead(why) => return Err(invalid_grant(why).into()),
@@ -58,6 +59,9 @@ pub async fn rotate(
     };
     let mut response = issue::for_user(server, &order)?;
 
+    if let (None, Some(key)) = (&grant.terms.confirmation, sender::lasting(asker)) {
+        sender::bind(server, grant, key).await?;
+    }
     let successor = request.token.successor(&server.derivation);
     let next = successor.successor(&server.derivation).digest();
     let rotation = Rotation {

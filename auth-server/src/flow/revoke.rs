@@ -13,7 +13,7 @@ use crate::protocol::secret::Secret;
 /// Revokes a token of the client. Unknown and foreign tokens are answered like revoked ones (RFC 7009 §2.2).
 #[tracing::instrument(target = "otel", name = "flow.revoke", skip_all)]
 pub async fn revoke(server: &Server, asker: &Authenticated, token: &str) -> Result<()> {
-    let Authenticated { client, caller } = asker;
+    let Authenticated { client, caller, .. } = asker;
     let row = server
         .store
         .refresh_token(Secret::presented(token).digest().as_str())

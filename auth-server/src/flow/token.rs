@@ -1,7 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2): one file per grant.
 
 use super::client_auth::Authenticated;
-use super::{Result, Server, client_credentials, code, refresh};
+use super::{Result, Server, client_credentials, code, refresh, sender};
 use crate::metrics::METRICS;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::{TokenRequest, TokenResponse};
@@ -14,7 +14,7 @@ pub async fn exchange(
     request: TokenRequest,
 ) -> Result<TokenResponse> {
     let grant_type = request.grant_type().as_str();
-    let Authenticated { client, caller } = asker;
+    let Authenticated { client, caller, .. } = asker;
     let exchanged = by_grant(server, asker, request).await;
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
     match &exchanged {
@@ -45,6 +45,8 @@ async fn by_grant(
         .setting("clients.grant_types")
         .into());
     }
+    sender::required(asker)?;
+    sender::spend(server, asker.proof.as_ref()).await?;
     match request {
         TokenRequest::Code(request) => code::redeem(server, asker, &request).await,
         TokenRequest::Refresh(request) => refresh::rotate(server, asker, &request).await,

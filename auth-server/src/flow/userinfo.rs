@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::sender::{self, AccessToken};
 use super::{Result, Server, clients, introspect};
 use crate::protocol::claims;
 use crate::protocol::refusal::{Code, Refusal};
@@ -17,16 +18,17 @@ pub enum UserInfo {
 
 /// The claims behind an access token with scope `openid`.
 #[tracing::instrument(target = "otel", name = "flow.userinfo", skip_all)]
-pub async fn claims(server: &Server, token: &str) -> Result<UserInfo> {
+pub async fn claims(server: &Server, token: &AccessToken) -> Result<UserInfo> {
     let invalid = || {
         Refusal::new(
             Code::InvalidToken,
             "the access token is invalid, expired or revoked",
         )
     };
-    let Some(living) = introspect::living(server, token).await? else {
+    let Some(living) = introspect::living(server, &token.text).await? else {
         return Err(invalid().into());
     };
+    sender::holds_key(server, token, &living.claims).await?;
     // The token's own scope counts: it may be narrower than the grant's.
     let scope = Scope::parse(
         living

@@ -8,6 +8,7 @@
 //! | [`Visitor`] | the browser's cookies were read, its session is alive |
 //! | [`Posted`] | a form of ours came from this browser: its CSRF token is right |
 //! | [`Bearer`] | a bearer token was sent in the header, or in the form |
+//! | [`AccessToken`](crate::flow::sender::AccessToken) | an access token was sent, by either scheme |
 //! | [`Caller`] | nothing: it says where the request came from |
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::dpop;
 use super::error::Error;
 use super::layers::RequestId;
 use crate::flow::client_auth::{self, Authenticated, Presented};
@@ -114,11 +116,16 @@ impl FromRequest<Server> for FromClient {
         let basic = basic(request.headers());
         let caller = caller(request.headers(), request.extensions(), server);
         let used_basic = !matches!(basic, Ok(None));
+        let shown = dpop::shown(&request);
         let authenticated = async {
             let basic = basic?;
             let Body(params) = Body::from_request(request, server).await?;
             params.refuse_repeats()?;
-            let presented = Presented { basic, params };
+            let presented = Presented {
+                basic,
+                params,
+                shown,
+            };
             let asker = client_auth::authenticate(server, &presented, caller).await?;
             Ok(FromClient {
                 asker,
@@ -169,7 +176,7 @@ fn form_decoded(text: &str) -> String {
 }
 
 /// The credentials of the one `Authorization` header, when its scheme is `scheme`.
-fn authorization(headers: &HeaderMap, scheme: &str) -> Result<Option<String>, Refusal> {
+pub(crate) fn authorization(headers: &HeaderMap, scheme: &str) -> Result<Option<String>, Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);

@@ -15,6 +15,7 @@ use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument as _;
 use tracing::field::Empty;
 
+use super::dpop;
 use super::error::{Refused, respond};
 use super::metrics::Measured;
 use super::pages::{ErrorPage, Page as _};
@@ -45,7 +46,7 @@ pub(crate) fn cors() -> CorsLayer {
             HeaderName::from_static("mcp-protocol-version"),
             HeaderName::from_static("dpop"),
         ])
-        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER])
+        .expose_headers([header::WWW_AUTHENTICATE, header::RETRY_AFTER, dpop::NONCE])
         .max_age(Duration::from_hours(1))
 }
 

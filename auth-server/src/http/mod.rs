@@ -5,6 +5,7 @@ mod authorize;
 mod consent;
 mod cookies;
 mod discovery;
+mod dpop;
 mod error;
 mod extract;
 mod layers;
@@ -51,7 +52,7 @@ pub fn router(server: &Server) -> Router {
         .route("/.well-known/{*rest}", get(not_found))
         // Before the layer, so that preflights reach it first.
         .method_not_allowed_fallback(wrong_method);
-    let api = limit::per_address(api, server).layer(layers::cors());
+    let api = dpop::nonces(limit::per_address(api, server), server).layer(layers::cors());
     // Seen by people.
     let pages = Router::new()
         .route("/authorize", get(authorize::start).post(authorize::post))

@@ -4,6 +4,7 @@
 use super::acr::{Level, Wanted};
 use super::claims_request::ClaimsRequest;
 use super::client::{Client, GrantType};
+use super::confirmation::Confirmation;
 use super::feature::Features;
 use super::oxide;
 use super::params::Params;
@@ -90,6 +91,8 @@ pub struct Request {
     pub claims: ClaimsRequest,
     /// Levels of authentication that are asked for.
     pub acr: Wanted,
+    /// The key that alone may redeem the code (RFC 9449 §10).
+    pub dpop_jkt: Option<Confirmation>,
 }
 
 /// What this server has, as a request is held against it.
@@ -205,6 +208,10 @@ fn accept_rest(
         login_hint: bounded(params, "login_hint", 256)?,
         claims,
         acr,
+        dpop_jkt: match params.get("dpop_jkt").filter(|_| known.features.dpop) {
+            Some(text) => Some(Confirmation::from_dpop_jkt(text)?),
+            None => None,
+        },
     })
 }
 
@@ -393,6 +400,7 @@ mod tests {
             ),
             (&format!("{CHALLENGE}&prompt=create"), Code::InvalidRequest),
             (&format!("{CHALLENGE}&max_age=-1"), Code::InvalidRequest),
+            (&format!("{CHALLENGE}&dpop_jkt=x"), Code::InvalidRequest),
             (&format!("{CHALLENGE}&request=x"), Code::RequestNotSupported),
             (
                 &format!("{CHALLENGE}&request_uri=x"),

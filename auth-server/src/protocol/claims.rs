@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::claims_request::Wish;
+use super::confirmation::Confirmation;
 use super::grant::Grant;
 use super::scope::Scope;
 
@@ -31,6 +32,8 @@ pub struct AccessToken<'a> {
     pub lifetime: i64,
     /// The user's grant; absent for a machine.
     pub grant: Option<&'a Grant>,
+    /// The key that its sender must hold.
+    pub confirmation: Option<&'a Confirmation>,
 }
 
 impl AccessToken<'_> {
@@ -53,6 +56,9 @@ impl AccessToken<'_> {
             if let Some(acr) = &grant.terms.acr {
                 claims.insert("acr".into(), json!(acr));
             }
+        }
+        if let Some(confirmation) = self.confirmation {
+            claims.insert("cnf".into(), json!(confirmation));
         }
         claims
     }

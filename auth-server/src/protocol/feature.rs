@@ -9,12 +9,18 @@ use serde::{Deserialize, Serialize};
 pub struct Features {
     /// The parameter `claims` (OIDC Core §5.5).
     pub claims_parameter: bool,
+    /// Tokens bound to a key of the client (RFC 9449).
+    pub dpop: bool,
+    /// Proofs need a nonce of ours (RFC 9449 §8).
+    pub dpop_nonces: bool,
 }
 
 impl Default for Features {
     fn default() -> Features {
         Features {
             claims_parameter: true,
+            dpop: true,
+            dpop_nonces: false,
         }
     }
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::claims_request::ClaimsRequest;
+use super::confirmation::Confirmation;
 use super::scope::Scope;
 
 /// What a user allowed a client to do.
@@ -44,6 +45,10 @@ pub struct Terms {
     /// Which level of authentication the sign-in reached (`acr`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
+    /// The key that alone may use what comes of the grant: of a code, the one that the request named (`dpop_jkt`); of a
+    /// refresh token, the one to which a public client's first tokens were bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
 }
 
 impl Grant {

@@ -13,9 +13,11 @@ use p256::pkcs8::EncodePrivateKey as _;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+pub use embedded::verify_embedded;
 pub use seal::{seal, unseal};
 pub use verify::PublicKeys;
 
+mod embedded;
 mod seal;
 mod verify;
 
@@ -196,9 +198,17 @@ impl SigningKey {
 /// The `kid` in a token's header, unverified.
 #[must_use]
 pub fn kid_of(token: &str) -> Option<String> {
-    let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
-    let header: Map<String, Value> = serde_json::from_slice(&header).ok()?;
+    let header = read_header(token).ok()?;
     header.get("kid")?.as_str().map(str::to_owned)
+}
+
+/// The header of a compact JWS, unverified.
+fn read_header(token: &str) -> Result<Header, Invalid> {
+    let part = token.split('.').next().unwrap_or_default();
+    let bytes = URL_SAFE_NO_PAD.decode(part).ok();
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(|| invalid("not a signed JWT"))
 }
 
 /// The claims of a token, unverified: only to find out whose keys to ask.
@@ -215,9 +225,11 @@ pub type Claims = Map<String, Value>;
 
 /// RFC 7638 thumbprint with SHA-256, in base64url.
 fn thumbprint(jwk: &Value) -> Result<String, Invalid> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let member = |name: &str| {
         jwk.get(name)
             .and_then(Value::as_str)
+            .filter(|text| text.chars().all(plain))
             .ok_or_else(|| invalid(format!("a JWK without {name}")))
     };
     // The members in lexical order, without white space (RFC 7638 §3.2).
@@ -232,6 +244,12 @@ fn thumbprint(jwk: &Value) -> Result<String, Invalid> {
             r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
             member("e")?,
             member("n")?
+        ),
+        // RFC 8037 §2
+        "OKP" => format!(
+            r#"{{"crv":"{}","kty":"OKP","x":"{}"}}"#,
+            member("crv")?,
+            member("x")?
         ),
         other => return Err(invalid(format!("no thumbprint for kty {other}"))),
     };
@@ -319,5 +337,12 @@ mod tests {
             thumbprint(&json!({"kty": "RSA", "n": n, "e": "AQAB"})).unwrap(),
             "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         );
+        // RFC 8037 A.3
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        assert_eq!(
+            thumbprint(&json!({"kty": "OKP", "crv": "Ed25519", "x": x})).unwrap(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+        assert!(thumbprint(&json!({"kty": "OKP", "crv": "Ed25519", "x": "\"}"})).is_err());
     }
 }

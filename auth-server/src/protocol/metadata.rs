@@ -82,6 +82,9 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     if on.registration {
         document["registration_endpoint"] = json!(issuer.url("/register"));
     }
+    if on.features.dpop {
+        document["dpop_signing_alg_values_supported"] = json!(algorithms);
+    }
     if !resources.is_empty() {
         document["protected_resources"] = json!(
             resources
@@ -112,6 +115,7 @@ mod tests {
         );
         assert_eq!(on["registration_endpoint"], "https://h/p/register");
         assert_eq!(on["client_id_metadata_document_supported"], true);
+        assert_eq!(on["dpop_signing_alg_values_supported"][0], "ES256");
         let off = document(
             &issuer,
             &[],
@@ -120,11 +124,14 @@ mod tests {
                 documents: false,
                 features: Features {
                     claims_parameter: false,
+                    dpop: false,
+                    ..Features::default()
                 },
                 levels: &[],
             },
         );
         assert_eq!(off.get("registration_endpoint"), None);
+        assert_eq!(off.get("dpop_signing_alg_values_supported"), None);
         assert_eq!(off["client_id_metadata_document_supported"], false);
         assert_eq!(off["claims_parameter_supported"], false);
     }

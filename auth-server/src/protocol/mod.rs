@@ -12,6 +12,7 @@
 //! | RFC 6749 §4.1, OIDC Core §3.1.2, RFC 9207 | [`authorize`] |
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
+//! | RFC 9449 DPoP, RFC 7800 `cnf` | [`dpop`], [`confirmation`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
@@ -22,7 +23,9 @@ pub mod authorize;
 pub mod claims;
 pub mod claims_request;
 pub mod client;
+pub mod confirmation;
 pub mod document;
+pub mod dpop;
 pub mod event;
 pub mod feature;
 pub mod grant;

@@ -49,6 +49,10 @@ pub enum Code {
     InvalidToken,
     /// RFC 6750 §3.1
     InsufficientScope,
+    /// RFC 9449 §12.2
+    InvalidDpopProof,
+    /// RFC 9449 §12.2
+    UseDpopNonce,
     /// No route or no such thing; (ours)
     NotFound,
     /// A running authorization request was answered or has ended; (ours, pages only)
@@ -85,6 +89,8 @@ impl Code {
             Code::InvalidClientMetadata => "invalid_client_metadata",
             Code::InvalidToken => "invalid_token",
             Code::InsufficientScope => "insufficient_scope",
+            Code::InvalidDpopProof => "invalid_dpop_proof",
+            Code::UseDpopNonce => "use_dpop_nonce",
             Code::NotFound => "not_found",
             Code::RequestExpired => "request_expired",
             Code::FormExpired => "form_expired",

@@ -105,7 +105,7 @@ impl TokenRequest {
 pub struct TokenResponse {
     /// A JWT of type `at+jwt` (RFC 9068).
     pub access_token: String,
-    /// Always `Bearer`.
+    /// `Bearer`, or `DPoP` for a token that is bound to a key.
     pub token_type: &'static str,
     /// Seconds.
     pub expires_in: i64,

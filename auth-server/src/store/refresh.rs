@@ -1,7 +1,8 @@
 //! Refresh tokens. Each row knows the digest of its successor, which is derived from the token itself, so parallel
 //! refreshes meet at the same successor and a family never forks (rule A-47).
 
-use super::{Error, RefreshToken, Store, Tx, beside, from_json, read};
+use super::pending::terms;
+use super::{Error, RefreshToken, Store, Tx, beside, from_json, read, write};
 use crate::protocol::grant::{GRACE, Grant, RefreshRow, Terms};
 use crate::protocol::scope::Scope;
 
@@ -132,6 +133,14 @@ impl Store {
 }
 
 impl Tx {
+    /// Changes what a grant says; false when it was revoked, or changed since it was read.
+    pub async fn change_terms(&mut self, read: &Grant, new: &Grant) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE grants SET terms = $3 WHERE id = $1 AND COALESCE(terms, '') = $2 AND revoked_at IS NULL";
+        write!(self, c => sqlx::query(SQL)
+            .bind(&read.id).bind(terms(read).unwrap_or_default()).bind(terms(new))
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
     /// Rotates a token while it has standing: alive, and not rotated or still within its grace.
     pub(super) async fn rotate(&mut self, rotation: &Rotation) -> Result<Refreshed, sqlx::Error> {
         let now = rotation.successor.created_at;

@@ -11,6 +11,7 @@ mod client_auth;
 mod consent;
 mod discovery;
 mod documents;
+mod dpop;
 mod hosts;
 mod introspection;
 mod keys;

@@ -44,6 +44,9 @@ pub struct Metadata {
     pub id_token_signed_response_alg: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<String>,
+    /// RFC 9449 §5.2
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_bound_access_tokens: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_age: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,12 +1,10 @@
 //! The public keys of others, and what they signed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
 use josekit::jws::{self, ES256, EdDSA, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value};
 
-use super::{Alg, Claims, Header, Invalid, invalid};
+use super::{Alg, Claims, Header, Invalid, invalid, read_header};
 
 /// Somebody's public keys with their verifiers.
 pub struct PublicKeys(Vec<PublicKey>);
@@ -46,12 +44,7 @@ impl PublicKeys {
 
     /// Verifies a compact JWS and returns its header and claims. The algorithm must be the key's own.
     pub fn verify(&self, token: &str) -> Result<(Header, Claims), Invalid> {
-        let header = token
-            .split('.')
-            .next()
-            .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok())
-            .and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok())
-            .ok_or_else(|| invalid("not a signed JWT"))?;
+        let header = read_header(token)?;
         let text = |name| header.get(name).and_then(Value::as_str);
         let alg = text("alg")
             .and_then(Alg::parse)
