@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::protocol::acr::Level;
-use crate::protocol::client::Client;
+use crate::protocol::client::{Client, Support};
 use crate::protocol::feature::Features;
 use crate::protocol::issuer::Issuer;
+use crate::protocol::jwt::Alg;
 use crate::protocol::network::Block;
 use crate::protocol::resource::Resource;
 use crate::store::Location;
@@ -52,8 +53,10 @@ pub struct Config {
     pub store: Location,
     /// File of the master key.
     pub master_key_file: PathBuf,
-    /// Seconds after which a signing key is replaced.
+    /// Seconds after which a key is replaced.
     pub key_rotation: i64,
+    /// What we sign with, the most welcome first.
+    pub algorithms: Vec<Alg>,
     /// Lifetimes, in seconds.
     pub tokens: Tokens,
     /// Browser sessions.
@@ -263,6 +266,15 @@ impl Config {
         }
     }
 
+    /// What clients may ask for.
+    #[must_use]
+    pub fn support(&self) -> Support<'_> {
+        Support {
+            algorithms: &self.algorithms,
+            features: self.features,
+        }
+    }
+
     fn from_raw(raw: &Raw, base: &Path) -> Result<Config, ConfigError> {
         let issuer = raw.issuer.as_deref().ok_or_else(|| {
             ConfigError(
@@ -281,7 +293,12 @@ impl Config {
                 "outbound.hosts: is for development: it needs an issuer on localhost".into(),
             ));
         }
-        let resources = listed::resources(&raw.resources)?;
+        let algorithms = bounds::algorithms(&raw.keys.algorithms)?;
+        let resources = listed::resources(&raw.resources, &algorithms)?;
+        let support = Support {
+            algorithms: &algorithms,
+            features: raw.features,
+        };
         Ok(Config {
             name: raw.name.clone(),
             listen: raw.listen,
@@ -344,9 +361,10 @@ impl Config {
                 hosts: raw.outbound.hosts.clone(),
                 loopback: issuer.is_loopback(),
             },
-            clients: listed::clients(&raw.clients, &resources, base)?,
+            clients: listed::clients(&raw.clients, &resources, support, base)?,
             users: listed::users(&raw.users, base)?,
             resources,
+            algorithms,
             issuer,
         })
     }

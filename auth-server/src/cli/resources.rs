@@ -1,6 +1,7 @@
 //! `auth-server resources`: the APIs that tokens are for.
 
 use auth_server::config::Span;
+use auth_server::protocol::jwt::Alg;
 use auth_server::protocol::resource::{Resource, ResourceScope};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -56,6 +57,9 @@ pub(super) struct Add {
     /// Life of its access tokens, like 15m [default: that of the server]
     #[arg(long, value_name = "TIME", value_parser = Span::parse)]
     access_lifetime: Option<Span>,
+    /// What its access tokens are signed with, one of keys.algorithms [default: ES256]
+    #[arg(long, value_name = "ALGORITHM", value_parser = alg)]
+    signing_alg: Option<Alg>,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -124,6 +128,7 @@ impl Add {
             aliases: self.aliases,
             scopes,
             access_lifetime,
+            signing_alg: self.signing_alg,
         })
     }
 }
@@ -164,6 +169,11 @@ impl List {
             })
             .await
     }
+}
+
+fn alg(text: &str) -> std::result::Result<Alg, String> {
+    let names = || Alg::ALL.map(Alg::as_str).join(", ");
+    Alg::parse(text).ok_or_else(|| format!("must be one of {}", names()))
 }
 
 fn scope(text: &str) -> std::result::Result<ResourceScope, String> {

@@ -2,6 +2,7 @@
 
 use super::raw::{RawAudit, RawLimits, RawTokens};
 use super::{Audit, ConfigError, Limits, Tokens};
+use crate::protocol::jwt::Alg;
 
 /// The longest time that can be configured, in seconds.
 pub(super) const TEN_YEARS: i64 = 315_360_000;
@@ -24,6 +25,17 @@ pub(super) fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
             .refresh_lifetime
             .between("tokens.refresh_lifetime", 1, TEN_YEARS)?,
     })
+}
+
+pub(super) fn algorithms(listed: &[Alg]) -> Result<Vec<Alg>, ConfigError> {
+    let twice = |(at, alg): (usize, &Alg)| listed[..at].contains(alg);
+    if listed.is_empty() || listed.iter().enumerate().any(twice) {
+        return Err(ConfigError(
+            "keys.algorithms: must name at least one of RS256, PS256, ES256 and EdDSA, each once"
+                .into(),
+        ));
+    }
+    Ok(listed.to_vec())
 }
 
 pub(super) fn audit(raw: &RawAudit) -> Result<Audit, ConfigError> {

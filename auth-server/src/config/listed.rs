@@ -17,7 +17,8 @@ use super::read::nearest;
 use super::{ConfigError, Password, StaticUser, Telemetry, normal_username};
 use crate::credential::password::check_hash;
 use crate::protocol::acr::Level;
-use crate::protocol::client::{Client, Metadata, Origin};
+use crate::protocol::client::{Client, Metadata, Origin, Support};
+use crate::protocol::jwt::Alg;
 use crate::protocol::resource::Resource;
 use crate::protocol::scope::is_token;
 use crate::protocol::secret::{Digest, Secret};
@@ -104,7 +105,10 @@ pub(super) fn telemetry(raw: &RawTelemetry) -> Result<Telemetry, ConfigError> {
     }
 }
 
-pub(super) fn resources(raw: &[RawResource]) -> Result<Vec<Resource>, ConfigError> {
+pub(super) fn resources(
+    raw: &[RawResource],
+    algorithms: &[Alg],
+) -> Result<Vec<Resource>, ConfigError> {
     let mut resources: Vec<Resource> = Vec::new();
     for raw in raw {
         let access_lifetime = raw
@@ -117,10 +121,20 @@ pub(super) fn resources(raw: &[RawResource]) -> Result<Vec<Resource>, ConfigErro
             aliases: raw.aliases.clone(),
             scopes: raw.scopes.clone(),
             access_lifetime,
+            signing_alg: raw.signing_alg,
         };
         resource
             .check()
             .map_err(|why| ConfigError(format!("resources: {why}")))?;
+        if resource
+            .signing_alg
+            .is_some_and(|alg| !algorithms.contains(&alg))
+        {
+            return Err(ConfigError(format!(
+                "resources: `{}`: signing_alg is not among keys.algorithms",
+                resource.id
+            )));
+        }
         if resources.iter().any(|other| other.id == resource.id) {
             return Err(ConfigError(format!(
                 "resources: `{}` stands twice",
@@ -135,6 +149,7 @@ pub(super) fn resources(raw: &[RawResource]) -> Result<Vec<Resource>, ConfigErro
 pub(super) fn clients(
     raw: &[RawClient],
     resources: &[Resource],
+    support: Support<'_>,
     base: &Path,
 ) -> Result<BTreeMap<String, Arc<Client>>, ConfigError> {
     let mut clients = BTreeMap::new();
@@ -165,7 +180,7 @@ pub(super) fn clients(
         }
         let secret = secret(raw, base).map_err(refuse)?;
         let client = metadata
-            .check_keys()
+            .check(support)
             .and_then(|()| Client::accept(metadata, Origin::Static))
             .and_then(|accepted| accepted.into_client(id.clone(), Origin::Static, secret))
             .map_err(|refusal| refuse(refusal.description.into_owned()))?;

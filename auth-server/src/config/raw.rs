@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use crate::protocol::acr::Level;
 use crate::protocol::feature::Features;
+use crate::protocol::jwt::Alg;
 use crate::protocol::network::Block;
 use crate::protocol::resource::ResourceScope;
 
@@ -139,6 +140,7 @@ impl Default for RawStore {
 pub(super) struct RawKeys {
     pub(super) master_key_file: PathBuf,
     pub(super) rotation: Span,
+    pub(super) algorithms: Vec<Alg>,
 }
 
 impl Default for RawKeys {
@@ -146,6 +148,7 @@ impl Default for RawKeys {
         RawKeys {
             master_key_file: "keys/master.key".into(),
             rotation: Span(90 * 86_400),
+            algorithms: vec![Alg::Rs256, Alg::Es256],
         }
     }
 }
@@ -315,6 +318,8 @@ pub(super) struct RawResource {
     pub(super) aliases: Vec<String>,
     #[serde(default)]
     pub(super) access_lifetime: Option<Span>,
+    #[serde(default)]
+    pub(super) signing_alg: Option<Alg>,
     pub(super) scopes: Vec<ResourceScope>,
 }
 

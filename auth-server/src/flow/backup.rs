@@ -91,7 +91,7 @@ pub(super) fn checked_master_key(
     match &key {
         Some(key) => {
             for row in stored {
-                keys::unseal(key, row).with_context(|| file.display().to_string())?;
+                keys::opened(key, row).with_context(|| file.display().to_string())?;
             }
         }
         None => anyhow::ensure!(

@@ -79,7 +79,8 @@ pub async fn find(server: &Server, id: &str, address: &str) -> Result<Client> {
                     refusal.description
                 ))
             };
-            client.metadata.check_keys().map_err(malformed)?;
+            let checked = client.metadata.check(server.config.support());
+            checked.map_err(malformed)?;
             let (least, most) = FRESH;
             let copy = Document {
                 url: id.as_str().to_owned(),

@@ -9,6 +9,8 @@ use crate::protocol::claims::{AccessToken, IdToken};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
+use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::resource::Resource;
 use crate::protocol::scope::Scope;
 use crate::protocol::token::TokenResponse;
 
@@ -54,16 +56,18 @@ pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
         now,
     )?;
     if scope.has("openid") {
+        let alg = asker.client.id_token_alg(&server.config.algorithms);
         let token = IdToken {
             issuer: server.config.issuer.as_str(),
             grant,
             access_token: &response.access_token,
+            alg,
             nonce: order.nonce,
             user: order.user,
             now,
             lifetime: server.config.tokens.id,
         };
-        let signer = server.keys.signer(asker.client.id_token_alg(), now)?;
+        let signer = server.keys.signer(alg, now)?;
         response.id_token = Some(signer.sign(ID_TOKEN, &token.claims())?);
     }
     Ok(response)
@@ -113,7 +117,7 @@ fn access_token(
     Ok(TokenResponse {
         access_token: server
             .keys
-            .signer(Alg::Es256, now)?
+            .signer(access_alg(server, resources)?, now)?
             .sign(ACCESS_TOKEN, &token.claims())?,
         token_type: Confirmation::token_type(asker.confirmation.as_ref()),
         expires_in: lifetime,
@@ -123,12 +127,33 @@ fn access_token(
     })
 }
 
+/// The algorithm that the resources ask for, else ES256: short, and quick to make.
+fn access_alg(server: &Server, resources: &[String]) -> Result<Alg> {
+    let registered = server.resources();
+    let own = named(&registered, resources).filter_map(|resource| resource.signing_alg);
+    let mut own: Vec<Alg> = own.collect();
+    own.dedup();
+    match own[..] {
+        [] => Ok(Alg::preferred(Alg::Es256, &server.config.algorithms)),
+        [alg] => Ok(alg),
+        _ => Err(Refusal::new(
+            Code::InvalidTarget,
+            "these resources take tokens of different algorithms; ask for one at a time",
+        )
+        .setting("resources.signing_alg")
+        .into()),
+    }
+}
+
 /// The shortest life that one of the resources asks for, else the server's.
 fn lifetime(server: &Server, resources: &[String]) -> i64 {
     let registered = server.resources();
-    let own = registered
-        .iter()
-        .filter(|resource| resources.contains(&resource.id))
-        .filter_map(|resource| resource.access_lifetime);
+    let own = named(&registered, resources).filter_map(|resource| resource.access_lifetime);
     own.min().unwrap_or(server.config.tokens.access)
+}
+
+fn named<'a>(registered: &'a [Resource], ids: &'a [String]) -> impl Iterator<Item = &'a Resource> {
+    registered
+        .iter()
+        .filter(|resource| ids.contains(&resource.id))
 }

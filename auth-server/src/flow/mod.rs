@@ -204,6 +204,7 @@ impl Inner {
 /// The discovery document of this configuration, with these resources.
 fn metadata(config: &Config, resources: &[Resource]) -> serde_json::Value {
     let on = Capabilities {
+        algorithms: &config.algorithms,
         registration: config.registration.dynamic,
         documents: config.registration.documents,
         features: config.features,

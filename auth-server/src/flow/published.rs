@@ -50,6 +50,9 @@ impl Published {
 
     pub(super) fn publish(&self, value: &Value) {
         let document = Document::of(value);
+        if self.now().etag == document.etag {
+            return;
+        }
         if let Ok(mut place) = self.0.write() {
             *place = document;
         }

@@ -48,7 +48,7 @@ async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) 
             .into());
     }
     let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
-    accepted.metadata.check_keys()?;
+    accepted.metadata.check(server.config.support())?;
     let now = server.now();
     let likeness = register::likeness(&accepted.metadata);
     if accepted.method == Method::None
@@ -187,7 +187,7 @@ pub async fn update(
             .is_some_and(|digest| given.digest().is(&Digest::stored(digest.clone())))
     })?;
     let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
-    accepted.metadata.check_keys()?;
+    accepted.metadata.check(server.config.support())?;
     let fresh = match known.secret_digest {
         Some(_) => None,
         None => fresh_secret(server, accepted.method),

@@ -25,7 +25,7 @@ impl Server {
         let has_keys = !store.keys(effects.now()).await?.is_empty();
         let master = master_key(&config.master_key_file, has_keys, &effects)?;
         let server = Server(Arc::new(Inner {
-            keys: keys::KeyRing::new(master),
+            keys: keys::KeyRing::new(master, config.features.encryption),
             derivation: DerivationKey::from_master(&master),
             outbound: Outbound::new(&config.outbound)
                 .map_err(anyhow::Error::msg)

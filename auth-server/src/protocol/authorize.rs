@@ -327,6 +327,7 @@ mod tests {
             aliases: vec![],
             scopes: vec![scope("docs.read", true), scope("docs.write", false)],
             access_lifetime: None,
+            signing_alg: None,
         }
     }
 

@@ -13,8 +13,10 @@ use accept::{id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
 mod metadata;
+mod support;
 
 pub use metadata::Metadata;
+pub use support::Support;
 
 /// How a client came to us; it decides what the metadata may claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,10 +231,12 @@ impl Client {
         self.grants.contains(&grant)
     }
 
-    /// The algorithm of its ID tokens; RS256 unless registered otherwise.
+    /// The algorithm of its ID tokens. Unless it registered one that is RS256 (OIDC Registration §2), or the first that we
+    /// sign with when RS256 is not among them.
     #[must_use]
-    pub fn id_token_alg(&self) -> jwt::Alg {
-        id_token_alg(&self.metadata).unwrap_or(jwt::Alg::Rs256)
+    pub fn id_token_alg(&self, ours: &[jwt::Alg]) -> jwt::Alg {
+        let registered = id_token_alg(&self.metadata).unwrap_or(None);
+        registered.unwrap_or_else(|| jwt::Alg::preferred(jwt::Alg::Rs256, ours))
     }
 
     /// The algorithm of its UserInfo answers; plain JSON unless registered otherwise.

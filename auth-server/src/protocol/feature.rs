@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// The switches, named as in the section `[features]` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the file"
+)]
 pub struct Features {
     /// The parameter `claims` (OIDC Core §5.5).
     pub claims_parameter: bool,
@@ -13,6 +17,8 @@ pub struct Features {
     pub dpop: bool,
     /// Proofs need a nonce of ours (RFC 9449 §8).
     pub dpop_nonces: bool,
+    /// Encrypted tokens, answers and requests (RFC 7516).
+    pub encryption: bool,
 }
 
 impl Default for Features {
@@ -21,6 +27,7 @@ impl Default for Features {
             claims_parameter: true,
             dpop: true,
             dpop_nonces: false,
+            encryption: false,
         }
     }
 }

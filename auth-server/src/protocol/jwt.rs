@@ -7,22 +7,29 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use josekit::jwk::alg::rsa::RsaKeyPair;
-use josekit::jws::{self, ES256, JwsHeader, JwsSigner, RS256};
-use p256::pkcs8::EncodePrivateKey as _;
-use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
+use josekit::jws::{self, JwsHeader, JwsSigner};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256, Sha512};
 
+pub use decrypt::{DecryptionKey, Encrypted, LONGEST_ENCRYPTED};
 pub use embedded::verify_embedded;
+pub use encrypt::{Enc, Encryption, KeyAlg};
+pub use private::{KeyUse, PrivateKey, Wrap};
 pub use seal::{seal, unseal};
 pub use verify::PublicKeys;
 
+mod content;
+mod decrypt;
 mod embedded;
+mod encrypt;
+mod private;
 mod seal;
 mod verify;
 
 /// Signature algorithms that we accept; `none` and every HMAC are absent on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Alg {
     /// ECDSA over P-256
     Es256,
@@ -31,6 +38,7 @@ pub enum Alg {
     /// RSASSA-PSS
     Ps256,
     /// Ed25519
+    #[serde(rename = "EdDSA")]
     EdDsa,
 }
 
@@ -54,6 +62,28 @@ impl Alg {
     pub fn parse(text: &str) -> Option<Alg> {
         Alg::ALL.into_iter().find(|alg| alg.as_str() == text)
     }
+
+    /// `wanted` when it is among ours, else the first of them.
+    #[must_use]
+    pub fn preferred(wanted: Alg, ours: &[Alg]) -> Alg {
+        let first = ours.first().copied().unwrap_or(wanted);
+        if ours.contains(&wanted) {
+            wanted
+        } else {
+            first
+        }
+    }
+
+    /// The left half of the algorithm's own hash (OIDC Core §3.1.3.6): SHA-256 by its name, SHA-512 inside Ed25519.
+    #[must_use]
+    pub fn half_hash(self, text: &str) -> String {
+        match self {
+            Alg::Es256 | Alg::Rs256 | Alg::Ps256 => {
+                URL_SAFE_NO_PAD.encode(&Sha256::digest(text.as_bytes())[..16])
+            }
+            Alg::EdDsa => URL_SAFE_NO_PAD.encode(&Sha512::digest(text.as_bytes())[..32]),
+        }
+    }
 }
 
 /// Why a token or key was refused; safe to show.
@@ -68,100 +98,6 @@ impl fmt::Display for Invalid {
 
 fn invalid(why: impl Into<String>) -> Invalid {
     Invalid(why.into())
-}
-
-/// A private key in the form in which it is sealed and stored.
-pub struct PrivateKey {
-    /// RFC 7638 thumbprint of the public key.
-    pub kid: String,
-    /// ES256 or RS256.
-    pub alg: Alg,
-    pem: String,
-}
-
-impl PrivateKey {
-    /// Makes a P-256 key from fresh bytes.
-    pub fn es256(fresh: [u8; 32]) -> Result<PrivateKey, Invalid> {
-        let secret = p256::SecretKey::from_slice(&fresh)
-            .map_err(|_| invalid("these bytes are no P-256 key"))?;
-        let pem = secret
-            .to_pkcs8_pem(p256::pkcs8::LineEnding::LF)
-            .map_err(|e| invalid(e.to_string()))?;
-        PrivateKey::named(Alg::Es256, pem.to_string())
-    }
-
-    /// Makes an RSA key of 2048 bits; takes about 0.1 s.
-    pub fn rs256() -> Result<PrivateKey, Invalid> {
-        let pair = RsaKeyPair::generate(2048).map_err(|e| invalid(e.to_string()))?;
-        let pem =
-            String::from_utf8(pair.to_pem_private_key()).map_err(|e| invalid(e.to_string()))?;
-        PrivateKey::named(Alg::Rs256, pem)
-    }
-
-    /// A key as it was unsealed.
-    pub fn from_pem(alg: Alg, pem: &[u8]) -> Result<PrivateKey, Invalid> {
-        let pem =
-            String::from_utf8(pem.to_vec()).map_err(|_| invalid("a stored key is not PEM"))?;
-        PrivateKey::named(alg, pem)
-    }
-
-    fn named(alg: Alg, pem: String) -> Result<PrivateKey, Invalid> {
-        let mut key = PrivateKey {
-            kid: String::new(),
-            alg,
-            pem,
-        };
-        key.kid = thumbprint(&key.public_jwk()?)?;
-        Ok(key)
-    }
-
-    /// The PEM text, to be sealed.
-    #[must_use]
-    pub fn pem(&self) -> &[u8] {
-        self.pem.as_bytes()
-    }
-
-    fn public_jwk(&self) -> Result<Value, Invalid> {
-        let jwk = match self.alg {
-            Alg::Es256 => ES256
-                .key_pair_from_pem(&self.pem)
-                .map(|pair| pair.to_jwk_public_key()),
-            _ => RS256
-                .key_pair_from_pem(&self.pem)
-                .map(|pair| pair.to_jwk_public_key()),
-        }
-        .map_err(|e| invalid(e.to_string()))?;
-        let mut jwk = Value::Object(jwk.as_ref().clone());
-        jwk["use"] = json!("sig");
-        jwk["alg"] = json!(self.alg.as_str());
-        if !self.kid.is_empty() {
-            jwk["kid"] = json!(self.kid);
-        }
-        Ok(jwk)
-    }
-
-    /// A signer and verifier, built once and kept.
-    pub fn into_signing_key(self) -> Result<SigningKey, Invalid> {
-        let jwk = self.public_jwk()?;
-        let failed = |e: josekit::JoseError| invalid(e.to_string());
-        let signer: Box<dyn JwsSigner + Send + Sync> = if self.alg == Alg::Es256 {
-            let mut signer = ES256.signer_from_pem(&self.pem).map_err(failed)?;
-            signer.set_key_id(&self.kid);
-            Box::new(signer)
-        } else {
-            let mut signer = RS256.signer_from_pem(&self.pem).map_err(failed)?;
-            signer.set_key_id(&self.kid);
-            Box::new(signer)
-        };
-        let keys = PublicKeys::parse(&json!({"keys": [&jwk]}))?;
-        Ok(SigningKey {
-            kid: self.kid,
-            alg: self.alg,
-            jwk,
-            signer,
-            keys,
-        })
-    }
 }
 
 /// A key that signs our tokens.
@@ -272,12 +208,15 @@ pub fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn key() -> SigningKey {
-        PrivateKey::es256([7; 32])
-            .unwrap()
-            .into_signing_key()
-            .unwrap()
+        made(KeyUse::Sign(Alg::Es256), 7)
+    }
+
+    fn made(purpose: KeyUse, fresh: u8) -> SigningKey {
+        let private = PrivateKey::make(purpose, [fresh; 32]).unwrap();
+        private.into_signing_key().unwrap().unwrap()
     }
 
     fn claims() -> Map<String, Value> {
@@ -290,10 +229,7 @@ mod tests {
         assert_eq!(key().verify(&token, "at+jwt").unwrap(), claims());
         assert!(key().verify(&token, "JWT").is_err());
         assert!(
-            PrivateKey::es256([8; 32])
-                .unwrap()
-                .into_signing_key()
-                .unwrap()
+            made(KeyUse::Sign(Alg::Es256), 8)
                 .verify(&token, "at+jwt")
                 .is_err()
         );
@@ -328,6 +264,24 @@ mod tests {
         ] {
             assert!(key().verify(bad, "at+jwt").is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn at_hash_is_that_of_openid_connect_core_and_of_the_hash_inside_ed25519() {
+        // The access token of OIDC Core appendix A.3 and its `at_hash`.
+        let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        for alg in [Alg::Es256, Alg::Rs256, Alg::Ps256] {
+            assert_eq!(alg.half_hash(token), "77QmUPtjPfzWtF2AnpK9RQ");
+        }
+        assert_eq!(
+            Alg::EdDsa.half_hash("abc"),
+            // The first half of the SHA-512 of FIPS 180-2 appendix C.1.
+            URL_SAFE_NO_PAD.encode([
+                0xdd, 0xaf, 0x35, 0xa1, 0x93, 0x61, 0x7a, 0xba, 0xcc, 0x41, 0x73, 0x49, 0xae, 0x20,
+                0x41, 0x31, 0x12, 0xe6, 0xfa, 0x4e, 0x89, 0xa9, 0x7e, 0xa2, 0x0a, 0x9e, 0xee, 0xe6,
+                0x4b, 0x55, 0xd3, 0x9a
+            ])
+        );
     }
 
     #[test]

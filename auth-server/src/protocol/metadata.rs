@@ -14,6 +14,8 @@ use super::scope::OPENID;
 /// What is switched on.
 #[derive(Clone, Copy, Debug)]
 pub struct Capabilities<'a> {
+    /// What we sign with.
+    pub algorithms: &'a [Alg],
     /// Dynamic client registration.
     pub registration: bool,
     /// Client id metadata documents.
@@ -28,6 +30,7 @@ pub struct Capabilities<'a> {
 #[must_use]
 pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -> Value {
     let algorithms: Vec<_> = Alg::ALL.iter().map(|alg| alg.as_str()).collect();
+    let ours: Vec<_> = on.algorithms.iter().map(|alg| alg.as_str()).collect();
     let methods: Vec<_> = Method::ALL
         .iter()
         .rev()
@@ -64,8 +67,8 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": on.documents,
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
-        "userinfo_signing_alg_values_supported": ["RS256", "ES256"],
+        "id_token_signing_alg_values_supported": ours,
+        "userinfo_signing_alg_values_supported": ours,
         "claim_types_supported": ["normal"],
         "display_values_supported": ["page"],
         "ui_locales_supported": ["en"],
@@ -107,6 +110,7 @@ mod tests {
             &issuer,
             &[],
             Capabilities {
+                algorithms: &[Alg::Ps256],
                 registration: true,
                 documents: true,
                 features: Features::default(),
@@ -114,12 +118,17 @@ mod tests {
             },
         );
         assert_eq!(on["registration_endpoint"], "https://h/p/register");
+        assert_eq!(
+            on["id_token_signing_alg_values_supported"],
+            json!(["PS256"])
+        );
         assert_eq!(on["client_id_metadata_document_supported"], true);
         assert_eq!(on["dpop_signing_alg_values_supported"][0], "ES256");
         let off = document(
             &issuer,
             &[],
             Capabilities {
+                algorithms: &[Alg::Ps256],
                 registration: false,
                 documents: false,
                 features: Features {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::jwt::Alg;
 use super::refusal::{Code, Refusal};
 use super::scope::{OPENID, Scope};
 
@@ -38,6 +39,9 @@ pub struct Resource {
     /// Life of its access tokens in seconds, when it differs from the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_lifetime: Option<i64>,
+    /// What its access tokens are signed with, when it differs from the server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signing_alg: Option<Alg>,
 }
 
 impl Resource {
@@ -202,6 +206,7 @@ mod tests {
             aliases: vec!["https://docs.example".into()],
             scopes: vec![],
             access_lifetime: None,
+            signing_alg: None,
         }
     }
 

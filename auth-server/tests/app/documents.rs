@@ -1,6 +1,6 @@
 //! A-55 …: clients whose id is the URL of their document.
 
-use auth_server::protocol::jwt::{PrivateKey, SigningKey};
+use auth_server::protocol::jwt::{Alg, KeyUse, PrivateKey, SigningKey};
 use auth_server::store::{Document, Walk};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -378,9 +378,10 @@ async fn a_changed_document_asks_for_consent_again() {
 }
 
 fn key(seed: u8) -> SigningKey {
-    PrivateKey::es256([seed; 32])
+    PrivateKey::make(KeyUse::Sign(Alg::Es256), [seed; 32])
         .unwrap()
         .into_signing_key()
+        .unwrap()
         .unwrap()
 }
 

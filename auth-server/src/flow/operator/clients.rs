@@ -32,7 +32,7 @@ impl Operator<'_> {
             metadata.default_resource = found.first().map(|resource| resource.id.clone());
         }
         let accepted = Client::accept(metadata, Origin::Operator)?;
-        accepted.metadata.check_keys()?;
+        accepted.metadata.check(self.config.support())?;
         let secret = accepted
             .method
             .uses_secret()

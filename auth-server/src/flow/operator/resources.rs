@@ -21,6 +21,12 @@ impl Operator<'_> {
     pub async fn put_resource(&self, resource: Resource) -> Result<bool> {
         resource.check().map_err(refuse)?;
         self.not_configured(&resource.id)?;
+        if resource
+            .signing_alg
+            .is_some_and(|alg| !self.config.algorithms.contains(&alg))
+        {
+            return Err(refuse("this algorithm is not among keys.algorithms"));
+        }
         let (same, others): (Vec<_>, Vec<_>) = self
             .resources()
             .await?

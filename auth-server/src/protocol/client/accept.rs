@@ -59,19 +59,6 @@ impl Client {
     }
 }
 
-impl Metadata {
-    /// Builds the keys that stand in the metadata, so that a malformed one is refused where it is brought: too much work
-    /// for every lookup of a client.
-    pub fn check_keys(&self) -> Result<(), Refusal> {
-        match &self.jwks {
-            None => Ok(()),
-            Some(jwks) => jwt::PublicKeys::parse(jwks)
-                .map(|_| ())
-                .map_err(|why| invalid_metadata(format!("jwks: {why}"))),
-        }
-    }
-}
-
 pub(super) fn invalid_metadata(description: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(Code::InvalidClientMetadata, description)
 }
@@ -195,9 +182,11 @@ fn redirects(metadata: &Metadata, needed: bool) -> Result<Vec<RegisteredUri>, Re
         .collect()
 }
 
-pub(super) fn id_token_alg(metadata: &Metadata) -> Result<jwt::Alg, Refusal> {
-    let named = metadata.id_token_signed_response_alg.as_deref();
-    Ok(signing_alg("id_token_signed_response_alg", named)?.unwrap_or(jwt::Alg::Rs256))
+pub(super) fn id_token_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
+    signing_alg(
+        "id_token_signed_response_alg",
+        metadata.id_token_signed_response_alg.as_deref(),
+    )
 }
 
 pub(super) fn userinfo_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
@@ -207,14 +196,15 @@ pub(super) fn userinfo_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refu
     )
 }
 
-/// One of the algorithms that we sign with.
+/// One of the algorithms that we can sign with.
 fn signing_alg(member: &str, named: Option<&str>) -> Result<Option<jwt::Alg>, Refusal> {
-    match named {
-        None => Ok(None),
-        Some("RS256") => Ok(Some(jwt::Alg::Rs256)),
-        Some("ES256") => Ok(Some(jwt::Alg::Es256)),
-        Some(_) => Err(invalid_metadata(format!("{member} must be RS256 or ES256"))),
-    }
+    let parse = |text: &str| {
+        jwt::Alg::parse(text).ok_or_else(|| {
+            let all = jwt::Alg::ALL.map(jwt::Alg::as_str).join(", ");
+            invalid_metadata(format!("{member} must be one of {all}"))
+        })
+    };
+    named.map(parse).transpose()
 }
 
 fn check_texts(metadata: &Metadata) -> Result<(), Refusal> {

@@ -1,0 +1,39 @@
+//! What clients may ask for here. Looked at where metadata are brought: what the operator switches off later is refused
+//! when it is used.
+
+use super::Metadata;
+use super::accept::{id_token_alg, invalid_metadata, userinfo_alg};
+use crate::protocol::feature::Features;
+use crate::protocol::jwt::{Alg, PublicKeys};
+use crate::protocol::refusal::Refusal;
+
+/// What this server has, as far as a client's metadata may name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Support<'a> {
+    /// What we sign with.
+    pub algorithms: &'a [Alg],
+    /// What is switched on.
+    pub features: Features,
+}
+
+impl Metadata {
+    /// Refuses what this server does not have, and keys in the metadata that are malformed: too much work for every lookup of
+    /// a client.
+    pub fn check(&self, support: Support<'_>) -> Result<(), Refusal> {
+        if let Some(jwks) = &self.jwks {
+            PublicKeys::parse(jwks).map_err(|why| invalid_metadata(format!("jwks: {why}")))?;
+        }
+        let signed = [
+            ("id_token_signed_response_alg", id_token_alg(self)?),
+            ("userinfo_signed_response_alg", userinfo_alg(self)?),
+        ];
+        for (member, alg) in signed {
+            if alg.is_some_and(|alg| !support.algorithms.contains(&alg)) {
+                let names: Vec<_> = support.algorithms.iter().map(|alg| alg.as_str()).collect();
+                let why = format!("{member} must be one of {}", names.join(", "));
+                return Err(invalid_metadata(why).setting("keys.algorithms"));
+            }
+        }
+        Ok(())
+    }
+}
