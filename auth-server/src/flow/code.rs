@@ -6,15 +6,12 @@
 //!    replay: the family is revoked in that same transaction (rule A-25).
 
 use super::client_auth::Authenticated;
-use super::issue::Order;
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::{Artefact, Entry, Event};
 use crate::protocol::grant::CodeRow;
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
-use crate::protocol::resource;
-use crate::protocol::secret::{Kind, Secret};
 use crate::protocol::token::{CodeRequest, TokenResponse};
 use crate::store::{Redeemed, RefreshToken};
 
@@ -42,47 +39,13 @@ pub async fn redeem(
     if now >= row.expires_at {
         return Err(invalid_grant("the code has expired").into());
     }
-    let user = server.store.user(&grant.subject).await?;
-    let Some(user) = user.filter(|user| user.disabled_at.is_none()) else {
-        return Err(invalid_grant("the user was disabled").into());
-    };
-    let requested: Vec<&str> = request.resources.iter().map(String::as_str).collect();
-    let registered = server.resources();
-    let resources = resource::narrow(&registered, &grant.resources, &requested)?;
-    let scope = grant
-        .scope
-        .intersect(&resource::known_scope(&registered, &resources));
-    let order = Order {
-        asker,
-        grant: &grant,
-        scope: &scope,
-        resources: &resources,
-        nonce: grant.nonce.as_deref(),
-        user: &user.all_claims(),
-        now,
-    };
-    let mut response = issue::for_user(server, &order)?;
-
-    let refresh = grant
-        .refreshes(client.may(GrantType::RefreshToken))
-        .then(|| Secret::mint(Kind::Refresh, server.effects.fresh()));
-    response.refresh_token = refresh.as_ref().map(|token| token.reveal().to_owned());
-    let kept = refresh.map(|token| {
-        let successor = token.successor(&server.derivation).digest();
-        RefreshToken {
-            digest: token.digest().as_str().to_owned(),
-            successor: successor.as_str().to_owned(),
-            grant_id: grant.id.clone(),
-            created_at: now,
-            expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
-        }
-    });
+    let (response, kept) = issue::first(server, asker, &grant, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type: GrantType::AuthorizationCode,
         user: Some(grant.subject.clone()),
         client: client.id.clone(),
         grant: Some(grant.id.clone()),
-        scope,
+        scope: response.scope.clone(),
     };
     let entry = server.entry(event, caller);
     let at_once = server

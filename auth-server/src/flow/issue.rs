@@ -6,13 +6,16 @@ use serde_json::{Map, Value};
 use super::client_auth::Authenticated;
 use super::{Result, Server};
 use crate::protocol::claims::{AccessToken, IdToken};
+use crate::protocol::client::GrantType;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
-use crate::protocol::refusal::{Code, Refusal};
-use crate::protocol::resource::Resource;
+use crate::protocol::refusal::{Code, Refusal, invalid_grant};
+use crate::protocol::resource::{self, Resource};
 use crate::protocol::scope::Scope;
+use crate::protocol::secret::{Kind, Secret};
 use crate::protocol::token::TokenResponse;
+use crate::store::RefreshToken;
 
 /// Header `typ` of access tokens (RFC 9068 §2.1).
 pub const ACCESS_TOKEN: &str = "at+jwt";
@@ -71,6 +74,54 @@ pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
         response.id_token = Some(signer.sign(ID_TOKEN, &token.claims())?);
     }
     Ok(response)
+}
+
+/// The first tokens of a grant: for all of it or the `requested` resources, and with the refresh token that begins its
+/// family, where the client gets one.
+pub async fn first(
+    server: &Server,
+    asker: &Authenticated,
+    grant: &Grant,
+    requested: &[String],
+    now: i64,
+) -> Result<(TokenResponse, Option<RefreshToken>)> {
+    let user = server.store.user(&grant.subject).await?;
+    let Some(user) = user.filter(|user| user.disabled_at.is_none()) else {
+        return Err(invalid_grant("the user was disabled").into());
+    };
+    let requested: Vec<&str> = requested.iter().map(String::as_str).collect();
+    let registered = server.resources();
+    let resources = resource::narrow(&registered, &grant.resources, &requested)?;
+    let scope = grant
+        .scope
+        .intersect(&resource::known_scope(&registered, &resources));
+    let order = Order {
+        asker,
+        grant,
+        scope: &scope,
+        resources: &resources,
+        nonce: grant.nonce.as_deref(),
+        user: &user.all_claims(),
+        now,
+    };
+    let mut response = for_user(server, &order)?;
+    if !grant.refreshes(asker.client.may(GrantType::RefreshToken)) {
+        return Ok((response, None));
+    }
+    let token = Secret::mint(Kind::Refresh, server.effects.fresh());
+    response.refresh_token = Some(token.reveal().to_owned());
+    let kept = RefreshToken {
+        digest: token.digest().as_str().to_owned(),
+        successor: token
+            .successor(&server.derivation)
+            .digest()
+            .as_str()
+            .to_owned(),
+        grant_id: grant.id.clone(),
+        created_at: now,
+        expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
+    };
+    Ok((response, Some(kept)))
 }
 
 /// A token for the client itself.

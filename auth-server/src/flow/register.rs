@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::{Error, Result, Server, audit};
-use crate::protocol::client::{Client, Method, Origin};
+use crate::protocol::client::{Accepted, Client, Method, Origin};
 use crate::protocol::event::{Caller, Event};
 use crate::protocol::network;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
@@ -39,6 +39,12 @@ pub async fn create(server: &Server, object: Map<String, Value>, caller: &Caller
     registered
 }
 
+fn accept(server: &Server, object: Map<String, Value>) -> Result<Accepted> {
+    let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
+    accepted.metadata.check(server.config.support())?;
+    Ok(accepted.offered(server.config.features)?)
+}
+
 async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) -> Result<Value> {
     if !server.config.registration.dynamic {
         let why = "clients cannot register themselves here; ask the operator, or use a client id metadata document";
@@ -47,8 +53,7 @@ async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) 
             .setting("registration.dynamic")
             .into());
     }
-    let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
-    accepted.metadata.check(server.config.support())?;
+    let accepted = accept(server, object)?;
     let now = server.now();
     let likeness = register::likeness(&accepted.metadata);
     if accepted.method == Method::None
@@ -186,8 +191,7 @@ pub async fn update(
             .as_ref()
             .is_some_and(|digest| given.digest().is(&Digest::stored(digest.clone())))
     })?;
-    let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
-    accepted.metadata.check(server.config.support())?;
+    let accepted = accept(server, object)?;
     let fresh = match known.secret_digest {
         Some(_) => None,
         None => fresh_secret(server, accepted.method),

@@ -204,8 +204,8 @@ impl FromRequest<Server> for FromClientToken {
 
     async fn from_request(request: Request, server: &Server) -> Result<FromClientToken, Response> {
         let FromClient { asker, params } = FromClient::from_request(request, server).await?;
-        let request =
-            TokenRequest::parse(&params).map_err(|refusal| Error::from(refusal).into_response())?;
+        let request = TokenRequest::parse(&params, server.config.features)
+            .map_err(|refusal| Error::from(refusal).into_response())?;
         Ok(FromClientToken { asker, request })
     }
 }

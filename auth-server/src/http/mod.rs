@@ -4,6 +4,7 @@ mod account;
 mod authorize;
 mod consent;
 mod cookies;
+mod device;
 mod discovery;
 mod dpop;
 mod error;
@@ -12,6 +13,7 @@ mod layers;
 mod limit;
 pub(crate) mod metrics;
 mod pages;
+mod qr;
 mod register;
 mod render;
 mod serve;
@@ -36,6 +38,7 @@ use crate::protocol::refusal::{Code, Refusal};
 
 /// Every route of the server.
 pub fn router(server: &Server) -> Router {
+    let on = server.config.features;
     // Called by programs, from any origin.
     let api = Router::new()
         .route("/token", post(token::exchange))
@@ -49,7 +52,13 @@ pub fn router(server: &Server) -> Router {
                 .put(register::update)
                 .delete(register::delete),
         )
-        .route("/.well-known/{*rest}", get(not_found))
+        .route("/.well-known/{*rest}", get(not_found));
+    let api = if on.device {
+        api.route("/device_authorization", post(device::begin))
+    } else {
+        api
+    };
+    let api = api
         // Before the layer, so that preflights reach it first.
         .method_not_allowed_fallback(wrong_method);
     let api = dpop::nonces(limit::per_address(api, server), server).layer(layers::cors());
@@ -65,7 +74,19 @@ pub fn router(server: &Server) -> Router {
         .route("/sign-out", post(account::sign_out))
         .route("/signed-out", get(account::signed_out))
         .route("/account/disconnect", post(account::disconnect))
-        .route("/", get(account::show))
+        .route("/", get(account::show));
+    let pages = if on.device {
+        pages
+            .route("/device", get(device::show).post(device::enter))
+            .route("/device/confirm", get(device::confirm).post(device::decide))
+            .route("/device/allowed", get(device::allowed))
+            .route("/device/denied", get(device::denied))
+            .route("/device/show", get(device::screen))
+            .route("/device/qr.svg", get(device::picture))
+    } else {
+        pages
+    };
+    let pages = pages
         .method_not_allowed_fallback(wrong_method)
         .fallback(not_found);
     let pages =

@@ -6,6 +6,10 @@
 //! |---|---|---|---|
 //! | [`SignIn`] | `sign-in` | `GET /sign-in` | `POST /sign-in`: `csrf`, `request`, `username`, `password`; `action=cancel` |
 //! | [`Consent`] | `consent` | `GET /consent` | `POST /consent`: `csrf`, `request`, `decision=allow\|deny\|switch` |
+//! | [`Device`] | `device` | `GET /device` | `POST /device`: `csrf`, `user_code` |
+//! | [`DeviceConfirm`] | `device-confirm` | `GET /device/confirm` | `POST /device/confirm`: `csrf`, `user_code`, `shown`, `decision=allow\|deny\|switch` |
+//! | [`DeviceDone`] | `device-allowed`, `device-denied` | `GET /device/allowed`, `GET /device/denied` | – |
+//! | [`DeviceScreen`] | `device-screen` | `GET /device/show` | – |
 //! | [`Logout`] | `logout` | `GET /logout` | `POST /logout`: `csrf`, `request`, `decision=confirm\|cancel` |
 //! | [`SignedOut`] | `signed-out` | `GET /signed-out` | – |
 //! | [`FormPost`] | `form-post` | `/authorize`, `POST /consent` | the response fields, to the client's redirect URI |
@@ -16,7 +20,14 @@
 //! inline style, so `default-src 'none'; style-src 'self'; img-src 'self' data:` suffices; [`FormPost`] alone
 //! carries one script, under a nonce.
 
+mod device;
+mod error;
+
 pub(crate) use askama::Template as Page;
+pub(crate) use device::{
+    Device, DeviceConfirm, DeviceDone, DeviceScreen, MISSING_CODE, TOO_MANY_CODES, WRONG_CODE,
+};
+pub(crate) use error::{ErrorPage, Leave};
 
 /// The one style sheet, served at `/assets/style.css` as `text/css; charset=utf-8`.
 pub(crate) const STYLE: &str = include_str!("../../../templates/style.css");
@@ -65,6 +76,8 @@ pub(crate) struct Hidden {
     pub request: Option<String>,
     /// What the consent page showed.
     pub shown: Option<String>,
+    /// Field `user_code`: the device that someone is about to connect.
+    pub user_code: Option<String>,
 }
 
 /// Who stands behind a client's name.
@@ -135,6 +148,8 @@ pub(crate) struct SignIn {
     pub hidden: Hidden,
     /// The app that waits; `None` when someone came to sign in here.
     pub app: Option<App>,
+    /// Someone is about to connect a device.
+    pub for_device: bool,
     /// Prefills the name: `login_hint`, or what was typed before.
     pub username: String,
     /// Someone is signed in, but the app asked to be sure (`prompt=login`, `max_age`).
@@ -223,98 +238,6 @@ pub(crate) struct Connected {
     pub scopes: Vec<Scope>,
     /// The day it was allowed, in words: `12 March 2026`.
     pub since: String,
-}
-
-/// Says what went wrong, first to people and then to developers.
-#[derive(Debug, Default, Page)]
-#[template(path = "error.html")]
-pub(crate) struct ErrorPage {
-    pub layout: Layout,
-    /// In human words, for people.
-    pub heading: String,
-    /// One or two sentences for people.
-    pub explanation: String,
-    /// Stable and registered: `invalid_request`.
-    pub code: String,
-    /// For the developer of the client: the rule that was broken.
-    pub description: Option<String>,
-    /// The one setting that would change the outcome.
-    pub setting: Option<String>,
-    /// What to quote to support: the request id.
-    pub reference: Option<String>,
-    pub leave: Option<Leave>,
-}
-
-/// A link that leaves this server: for which app, to which host, to which URI.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Leave {
-    pub app: String,
-    pub host: String,
-    pub uri: String,
-}
-
-impl ErrorPage {
-    /// The page for `code` with our words for people; add the rest by `..`.
-    pub(crate) fn new(layout: Layout, code: &str) -> Self {
-        let (heading, explanation) = words(code);
-        Self {
-            layout,
-            heading: heading.to_owned(),
-            explanation: explanation.to_owned(),
-            code: code.to_owned(),
-            ..Self::default()
-        }
-    }
-}
-
-/// Heading and explanation for people, by error code.
-fn words(code: &str) -> (&'static str, &'static str) {
-    match code {
-        "not_found" => (
-            "There is nothing here",
-            "The address may be mistyped, or the page may have moved.",
-        ),
-        "invalid_client" | "unauthorized_client" => (
-            "We do not know this app",
-            "The app that sent you here is not registered with this server. Nothing was shared with it. \
-             Go back to the app and connect again; if that does not help, tell its developer.",
-        ),
-        "invalid_redirect_uri" => (
-            "We stopped here to keep you safe",
-            "The app asked us to send you to an address it has not registered. Nothing was shared with it. \
-             If you trust the app, tell its developer.",
-        ),
-        "access_denied" => (
-            "You cannot use this",
-            "Your account does not have access. Nothing was shared with the app.",
-        ),
-        "request_expired" => (
-            "This page has expired",
-            "It was open for too long, or it was answered already. Go back to the app and connect again.",
-        ),
-        "form_expired" => (
-            "Please try that again",
-            "The form was open for too long, or it did not come from this page. Nothing was changed.",
-        ),
-        "too_many_requests" => (
-            "Too many attempts",
-            "To keep accounts safe we slow down repeated attempts. Wait a few minutes, then try again.",
-        ),
-        "temporarily_unavailable" => (
-            "We are very busy right now",
-            "Nothing was lost. Wait a moment, then try again.",
-        ),
-        "server_error" => (
-            "Something went wrong on our side",
-            "It is not your fault. Try again in a moment; if it happens again, send the reference below to whoever \
-             runs this server.",
-        ),
-        _ => (
-            "This request does not work",
-            "The app that sent you here made a request we cannot accept. Nothing was shared with it. \
-             Go back to the app and connect again; if that does not help, tell its developer.",
-        ),
-    }
 }
 
 impl Layout {
@@ -418,6 +341,7 @@ mod tests {
             csrf: "c5rf".into(),
             request: Some("rq1".into()),
             shown: None,
+            user_code: None,
         }
     }
 
@@ -541,9 +465,49 @@ mod tests {
         }
     }
 
+    fn device(brought: bool, error: Option<&'static str>) -> Device {
+        Device {
+            layout: layout(),
+            hidden: hidden(),
+            code: if brought { "WDJB-MJHT" } else { "\"><script>" }.into(),
+            brought,
+            error,
+        }
+    }
+
+    fn device_confirm(app: App) -> DeviceConfirm {
+        DeviceConfirm {
+            layout: layout(),
+            hidden: hidden(),
+            code: "WDJB-MJHT".into(),
+            user: alice(),
+            app,
+            wants: Some("read your documents".into()),
+            resource: Some(docs()),
+            scopes: vec![read()],
+            stays_connected: true,
+        }
+    }
+
+    fn device_done(allowed: bool) -> DeviceDone {
+        DeviceDone {
+            layout: layout(),
+            allowed,
+        }
+    }
+
+    fn device_screen() -> DeviceScreen {
+        DeviceScreen {
+            layout: layout(),
+            address: "https://auth.example.com/tenant/device".into(),
+            code: "WDJB-MJHT".into(),
+        }
+    }
+
+    type Render = Box<dyn Fn() -> Result<String, askama::Error>>;
+
     /// Every page in every variant, with its `data-page`.
     fn every_page() -> Vec<(&'static str, String)> {
-        type Render = Box<dyn Fn() -> Result<String, askama::Error>>;
         let pages: Vec<(&str, Render)> = vec![
             ("sign-in", Box::new(|| sign_in().render())),
             (
@@ -626,8 +590,31 @@ mod tests {
         ];
         pages
             .into_iter()
+            .chain(device_pages())
             .map(|(name, page)| (name, page().unwrap()))
             .collect()
+    }
+
+    fn device_pages() -> Vec<(&'static str, Render)> {
+        vec![
+            ("device", Box::new(|| device(false, None).render())),
+            ("device", Box::new(|| device(true, None).render())),
+            (
+                "device",
+                Box::new(|| device(false, Some(WRONG_CODE)).render()),
+            ),
+            (
+                "device-confirm",
+                Box::new(|| device_confirm(app()).render()),
+            ),
+            (
+                "device-confirm",
+                Box::new(|| device_confirm(hostile()).render()),
+            ),
+            ("device-allowed", Box::new(|| device_done(true).render())),
+            ("device-denied", Box::new(|| device_done(false).render())),
+            ("device-screen", Box::new(|| device_screen().render())),
+        ]
     }
 
     /// The start tags of an element, each without its angle brackets.
@@ -890,6 +877,20 @@ mod tests {
             &["error", "error-code"],
         );
         has(&form_post().render().unwrap(), &["continue"]);
+        has(
+            &device(false, Some(WRONG_CODE)).render().unwrap(),
+            &["user-code", "device-continue", "error"],
+        );
+        has(
+            &device_confirm(app()).render().unwrap(),
+            &[
+                "user-code",
+                "device-allow",
+                "device-deny",
+                "device-switch",
+                "phishing",
+            ],
+        );
     }
 
     #[test]
@@ -919,10 +920,10 @@ mod tests {
             for event in ["onclick", "onload", "onerror", "onsubmit"] {
                 assert!(values(&html, event).is_empty(), "{name}");
             }
-            for source in values(&html, "src") {
-                assert!(source.starts_with("data:image/"), "{name}: {source}");
-            }
             let own = |link: &&str| link.starts_with("/tenant/") || link.starts_with("data:image/");
+            for source in values(&html, "src") {
+                assert!(own(&source), "{name}: {source}");
+            }
             for link in tags(&html, "link") {
                 assert!(values(link, "href").iter().all(own), "{name}: {link}");
             }

@@ -158,6 +158,7 @@ pub(crate) fn hidden(
         csrf: browser.csrf(server),
         request: running.map(|running| running.reference.reveal().to_owned()),
         shown: None,
+        user_code: None,
     }
 }
 

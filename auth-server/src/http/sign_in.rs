@@ -13,6 +13,7 @@ use crate::flow::session::Browser;
 use crate::flow::sign_in::{self, Attempt};
 use crate::flow::{self, Server};
 use crate::protocol::authorize::Step;
+use crate::protocol::device::UserCode;
 use crate::protocol::params::Params;
 use crate::protocol::refusal::Code;
 
@@ -27,7 +28,13 @@ pub(crate) async fn show(
         .as_ref()
         .and_then(|running| running.request.login_hint.clone())
         .unwrap_or_default();
-    form(&server, &browser, running.as_ref(), &username, None).await
+    let code = device_code(&params);
+    form(&server, &browser, running.as_ref(), code, &username, None).await
+}
+
+/// The code of the device that someone signs in for.
+fn device_code(params: &Params) -> Option<UserCode> {
+    params.get("user_code").and_then(UserCode::parse)
 }
 
 /// `POST /sign-in`
@@ -44,11 +51,13 @@ pub(crate) async fn submit(
         return render::go(&server, &browser, next);
     }
     let username = sent.get("username").unwrap_or_default().to_owned();
+    let code = device_code(&sent);
     let (Some(_), Some(password)) = (sent.get("username"), sent.get("password")) else {
         return form(
             &server,
             &browser,
             running.as_ref(),
+            code,
             &username,
             Some(pages::MISSING_FIELDS),
         )
@@ -61,6 +70,7 @@ pub(crate) async fn submit(
                 &server,
                 &browser,
                 running.as_ref(),
+                code,
                 &username,
                 Some(pages::WRONG_PASSWORD),
             )
@@ -76,7 +86,7 @@ pub(crate) async fn submit(
                 ..browser
             };
             // The session has begun whatever comes next, so its cookie is set on an error page too.
-            let next = proceed(&server, &browser, running.as_ref()).await;
+            let next = proceed(&server, &browser, running.as_ref(), code.as_ref()).await;
             let mut response = next.unwrap_or_else(IntoResponse::into_response);
             cookies::start_session(&server, &cookie, response.headers_mut());
             cookies::remember_device(&server, &device, response.headers_mut());
@@ -87,6 +97,7 @@ pub(crate) async fn submit(
                 &server,
                 &browser,
                 running.as_ref(),
+                code,
                 &username,
                 Some(pages::TOO_MANY_ATTEMPTS),
             )
@@ -103,13 +114,19 @@ pub(crate) async fn submit(
     }
 }
 
-/// After a sign-in: on with the request that it was for, or to the account page.
+/// After a sign-in: on with the request or the device that it was for, or to the account page.
 async fn proceed(
     server: &Server,
     browser: &Browser,
     running: Option<&Running>,
+    code: Option<&UserCode>,
 ) -> Result<Response, Error> {
     let Some(running) = running else {
+        if let Some(code) = code {
+            let base = server.config.issuer.path();
+            let page = format!("{base}/device/confirm?user_code={code}");
+            return Ok(Redirect::to(&page).into_response());
+        }
         return Ok(Redirect::to(&format!("{}/", server.config.issuer.path())).into_response());
     };
     let reference = running.reference.reveal();
@@ -134,6 +151,7 @@ async fn form(
     server: &Server,
     browser: &Browser,
     running: Option<&Running>,
+    code: Option<UserCode>,
     username: &str,
     error: Option<&'static str>,
 ) -> Result<Response, Error> {
@@ -147,7 +165,11 @@ async fn form(
     };
     let view = pages::SignIn {
         layout: render::layout(server),
-        hidden: render::hidden(server, browser, running),
+        for_device: code.is_some(),
+        hidden: pages::Hidden {
+            user_code: code.map(|code| code.to_string()),
+            ..render::hidden(server, browser, running)
+        },
         app,
         username: username.chars().take(200).collect(),
         again,

@@ -216,7 +216,7 @@ fn accept_rest(
 }
 
 /// The resources of a request, of the client's default, or the only one there is (rule A-27).
-fn resources<'a>(
+pub(super) fn resources<'a>(
     params: &Params,
     client: &Client,
     registered: &'a [Resource],
@@ -236,7 +236,7 @@ fn resources<'a>(
 
 /// Known tokens of the request, or the defaults of its resources (rule A-29). The operator's word on a client's scope
 /// is a limit; a client's own is not, since assistants ask for more in a step-up than they registered.
-fn scope(
+pub(super) fn scope(
     requested: Option<&str>,
     client: &Client,
     resources: &[&Resource],

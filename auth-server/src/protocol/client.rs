@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
+use super::feature::Features;
 use super::jwt;
 use super::redirect::RegisteredUri;
 use super::refusal::Refusal;
@@ -72,14 +73,17 @@ pub enum GrantType {
     RefreshToken,
     /// RFC 6749 §4.4
     ClientCredentials,
+    /// RFC 8628 §3.4
+    DeviceCode,
 }
 
 impl GrantType {
     /// Every grant, in the order of the metadata document.
-    pub const ALL: [GrantType; 3] = [
+    pub const ALL: [GrantType; 4] = [
         GrantType::AuthorizationCode,
         GrantType::RefreshToken,
         GrantType::ClientCredentials,
+        GrantType::DeviceCode,
     ];
 
     /// The value of `grant_type`.
@@ -89,7 +93,17 @@ impl GrantType {
             GrantType::AuthorizationCode => "authorization_code",
             GrantType::RefreshToken => "refresh_token",
             GrantType::ClientCredentials => "client_credentials",
+            GrantType::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
         }
+    }
+
+    /// True when tokens may come of a remembered consent: then a client that declares it later may do more with it. The
+    /// others ask the user each time or have a policy of their own.
+    fn uses_remembered_consent(self) -> bool {
+        matches!(
+            self,
+            GrantType::AuthorizationCode | GrantType::RefreshToken | GrantType::ClientCredentials
+        )
     }
 
     /// Reads a `grant_type`.
@@ -251,7 +265,11 @@ impl Client {
         let m = &self.metadata;
         let mut uris = m.redirect_uris.clone();
         uris.sort();
-        let grants: Vec<_> = self.grants.iter().map(|grant| grant.as_str()).collect();
+        let counted = self
+            .grants
+            .iter()
+            .filter(|grant| grant.uses_remembered_consent());
+        let grants: Vec<_> = counted.map(|grant| grant.as_str()).collect();
         let facts = serde_json::json!([
             uris,
             m.client_name,
@@ -265,6 +283,19 @@ impl Client {
 }
 
 impl Accepted {
+    /// Leaves out the grants that are switched off, for a client that is told what it has.
+    pub fn offered(mut self, on: Features) -> Result<Accepted, Refusal> {
+        self.grants.retain(|grant| on.offers(*grant));
+        if self.grants.is_empty() {
+            return Err(invalid_metadata(
+                "grant_types must contain authorization_code",
+            ));
+        }
+        let names = self.grants.iter().map(|grant| grant.as_str().to_owned());
+        self.metadata.grant_types = Some(names.collect());
+        Ok(self)
+    }
+
     /// True when every answer stays on the user's device: software that anybody can install.
     #[must_use]
     pub fn is_native(&self) -> bool {

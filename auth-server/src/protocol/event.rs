@@ -34,6 +34,10 @@ pub enum Event {
         user: Option<String>,
         client: String,
     },
+    /// Somebody typed a user code that no device shows.
+    UserCodeRefused { user: Option<String> },
+    /// A user code was not looked at, because too many came before.
+    UserCodeThrottled { user: Option<String> },
     /// The user disconnected a client: its consent ended with everything granted.
     Disconnect { user: String, client: String },
     /// Tokens were issued; without a user to a client itself, without a grant nothing can be refreshed.
@@ -115,6 +119,8 @@ pub enum Artefact {
     Code,
     /// A refresh token.
     RefreshToken,
+    /// A device code.
+    DeviceCode,
 }
 
 /// What the operator did.
@@ -227,6 +233,8 @@ impl Event {
             Event::ConsentRefused { user, client } => {
                 (Kind::Consent, Refused, user.as_deref(), Some(client))
             }
+            Event::UserCodeRefused { user } => (Kind::UserCode, Refused, user.as_deref(), None),
+            Event::UserCodeThrottled { user } => (Kind::UserCode, Throttled, user.as_deref(), None),
             Event::Disconnect { user, client } => {
                 (Kind::Disconnect, Done, Some(user), Some(client))
             }

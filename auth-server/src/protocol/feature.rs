@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::client::GrantType;
+
 /// The switches, named as in the section `[features]` of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub struct Features {
     /// The parameter `claims` (OIDC Core §5.5).
     pub claims_parameter: bool,
+    /// Device authorization (RFC 8628).
+    pub device: bool,
     /// Tokens bound to a key of the client (RFC 9449).
     pub dpop: bool,
     /// Proofs need a nonce of ours (RFC 9449 §8).
@@ -25,9 +29,23 @@ impl Default for Features {
     fn default() -> Features {
         Features {
             claims_parameter: true,
+            device: false,
             dpop: true,
             dpop_nonces: false,
             encryption: false,
+        }
+    }
+}
+
+impl Features {
+    /// True when the grant is answered.
+    #[must_use]
+    pub fn offers(self, grant: GrantType) -> bool {
+        match grant {
+            GrantType::AuthorizationCode
+            | GrantType::RefreshToken
+            | GrantType::ClientCredentials => true,
+            GrantType::DeviceCode => self.device,
         }
     }
 }

@@ -45,6 +45,9 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
             }
         }
     }
+    let grants = GrantType::ALL
+        .into_iter()
+        .filter(|grant| on.features.offers(*grant));
     let mut document = json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.url("/authorize"),
@@ -56,7 +59,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "scopes_supported": scopes,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query", "form_post"],
-        "grant_types_supported": GrantType::ALL.map(GrantType::as_str),
+        "grant_types_supported": grants.map(GrantType::as_str).collect::<Vec<_>>(),
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
@@ -87,6 +90,9 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     }
     if on.features.dpop {
         document["dpop_signing_alg_values_supported"] = json!(algorithms);
+    }
+    if on.features.device {
+        document["device_authorization_endpoint"] = json!(issuer.url("/device_authorization"));
     }
     if !resources.is_empty() {
         document["protected_resources"] = json!(

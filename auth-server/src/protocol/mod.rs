@@ -13,6 +13,7 @@
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
 //! | RFC 9449 DPoP, RFC 7800 `cnf` | [`dpop`], [`confirmation`] |
+//! | RFC 8628 device authorization | [`device`], [`polled`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
@@ -24,6 +25,7 @@ pub mod claims;
 pub mod claims_request;
 pub mod client;
 pub mod confirmation;
+pub mod device;
 pub mod document;
 pub mod dpop;
 pub mod event;
@@ -37,6 +39,7 @@ pub mod network;
 pub mod oxide;
 pub mod params;
 pub mod pkce;
+pub mod polled;
 pub mod rate;
 pub mod redirect;
 pub mod refusal;

@@ -23,6 +23,8 @@ pub enum Kind {
     Browser,
     /// Reference to a running authorization request.
     Request,
+    /// Device code (RFC 8628).
+    Device,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Session => "ss_",
             Kind::Browser => "bs_",
             Kind::Request => "rq_",
+            Kind::Device => "de_",
         }
     }
 }

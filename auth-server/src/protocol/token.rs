@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::client::GrantType;
+use super::feature::Features;
 use super::params::Params;
 use super::pkce;
 use super::refusal::{Code, Refusal};
@@ -18,6 +19,8 @@ pub enum TokenRequest {
     Refresh(RefreshRequest),
     /// `grant_type=client_credentials`
     ClientCredentials(ClientCredentialsRequest),
+    /// `grant_type=urn:ietf:params:oauth:grant-type:device_code`
+    Device(PollRequest),
 }
 
 /// RFC 6749 §4.1.3 with RFC 7636 §4.5.
@@ -53,14 +56,23 @@ pub struct ClientCredentialsRequest {
     pub resources: Vec<String>,
 }
 
+/// A client asks whether its user has answered (RFC 8628 §3.4).
+#[derive(Clone)]
+pub struct PollRequest {
+    /// What it was given to poll with.
+    pub code: Secret,
+    /// Resource indicators, at most what was authorized.
+    pub resources: Vec<String>,
+}
+
 impl TokenRequest {
-    /// Reads the request; a repeated parameter or an unknown grant is refused.
-    pub fn parse(params: &Params) -> Result<TokenRequest, Refusal> {
+    /// Reads the request; a repeated parameter, or a grant that is unknown or switched off, is refused.
+    pub fn parse(params: &Params, on: Features) -> Result<TokenRequest, Refusal> {
         params.refuse_repeats()?;
         let text = params.need("grant_type")?;
         let scope = params.get("scope").map(Scope::parse);
         let resources: Vec<String> = params.resources().into_iter().map(str::to_owned).collect();
-        match GrantType::parse(text) {
+        match GrantType::parse(text).filter(|grant| on.offers(*grant)) {
             Some(GrantType::AuthorizationCode) => {
                 let verifier = params.get("code_verifier");
                 verifier.map(pkce::check_verifier).transpose()?;
@@ -82,10 +94,19 @@ impl TokenRequest {
                     resources,
                 }))
             }
-            None => Err(Refusal::new(
-                Code::UnsupportedGrantType,
-                "grant_type must be authorization_code, refresh_token or client_credentials",
-            )),
+            Some(GrantType::DeviceCode) => Ok(TokenRequest::Device(PollRequest {
+                code: Secret::presented(params.need("device_code")?),
+                resources,
+            })),
+            None => {
+                let offered = GrantType::ALL.into_iter().filter(|grant| on.offers(*grant));
+                let names: Vec<_> = offered.map(GrantType::as_str).collect();
+                Err(Refusal::new(
+                    Code::UnsupportedGrantType,
+                    format!("grant_type must be one of {}", names.join(", ")),
+                )
+                .setting("features"))
+            }
         }
     }
 
@@ -96,6 +117,7 @@ impl TokenRequest {
             TokenRequest::Code(_) => GrantType::AuthorizationCode,
             TokenRequest::Refresh(_) => GrantType::RefreshToken,
             TokenRequest::ClientCredentials(_) => GrantType::ClientCredentials,
+            TokenRequest::Device(_) => GrantType::DeviceCode,
         }
     }
 }
@@ -124,7 +146,8 @@ mod tests {
     use super::*;
 
     fn parse(body: &str) -> Result<TokenRequest, Refusal> {
-        TokenRequest::parse(&Params::from_form(body.as_bytes()).unwrap())
+        let on = Features::default();
+        TokenRequest::parse(&Params::from_form(body.as_bytes()).unwrap(), on)
     }
 
     #[test]

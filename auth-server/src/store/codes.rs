@@ -92,9 +92,12 @@ impl Tx {
         // Codes first: a redemption under way is waited for, and its grant is revoked with the others.
         const CODES: &str =
             "DELETE FROM codes WHERE consent_id IN (SELECT id FROM consents WHERE user_id = $1)";
+        const POLLED: &str =
+            "DELETE FROM polled WHERE consent_id IN (SELECT id FROM consents WHERE user_id = $1)";
         const GRANTS: &str =
             "UPDATE grants SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
         write!(self, c => sqlx::query(CODES).bind(user_id).execute(c).await.map(|_| ()))?;
+        write!(self, c => sqlx::query(POLLED).bind(user_id).execute(c).await.map(|_| ()))?;
         write!(self, c => sqlx::query(GRANTS).bind(user_id).bind(now).execute(c).await.map(|_| ()))
     }
 

@@ -21,6 +21,7 @@ mod load;
 mod migrate;
 mod open;
 mod pending;
+mod polled;
 mod pool;
 mod refresh;
 mod requests;

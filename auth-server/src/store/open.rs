@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
+pub(super) const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "initial",
@@ -27,6 +27,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "terms",
         include_str!("../../../migrations/0003_terms.sql"),
+    ),
+    (
+        6,
+        "polled",
+        include_str!("../../../migrations/0006_polled.sql"),
     ),
 ];
 /// Connections that read beside the writer.

@@ -19,13 +19,17 @@ pub struct Swept {
 
 /// Each statement removes at most `$2` rows that ended before `$1`. A grant outlives its end by the life of its last
 /// access token, a code by an hour so that a late replay is still recognised.
-const STATEMENTS: [(&str, i64); 10] = [
+const STATEMENTS: [(&str, i64); 11] = [
     (
         "DELETE FROM requests WHERE digest IN (SELECT digest FROM requests WHERE expires_at < $1 LIMIT $2)",
         0,
     ),
     (
         "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires_at < $1 LIMIT $2)",
+        3600,
+    ),
+    (
+        "DELETE FROM polled WHERE digest IN (SELECT digest FROM polled WHERE expires_at < $1 LIMIT $2)",
         3600,
     ),
     (

@@ -173,9 +173,9 @@ async fn each_kind_of_event_says_who_what_client_address_and_outcome() {
         live(&app).await;
         let rows = trail(&app).await;
         let seen: BTreeSet<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
-        // Commands and documents have their own tests.
+        // Commands, documents and devices have their own tests.
         for kind in Kind::ALL {
-            let elsewhere = matches!(kind, Kind::Operator | Kind::Document);
+            let elsewhere = matches!(kind, Kind::Operator | Kind::Document | Kind::UserCode);
             assert_eq!(seen.contains(kind.as_str()), !elsewhere, "{kind:?}");
         }
         let said: Vec<String> = rows

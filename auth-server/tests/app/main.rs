@@ -9,6 +9,7 @@ mod claims;
 mod cli;
 mod client_auth;
 mod consent;
+mod device;
 mod discovery;
 mod documents;
 mod dpop;

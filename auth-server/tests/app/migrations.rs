@@ -62,7 +62,8 @@ async fn eight_processes_at_once_on_an_empty_database_all_end_well() {
             "UPDATE _sqlx_migrations SET success = success",
         )
         .await;
-        assert_eq!(i64::try_from(rows).unwrap(), version.newest);
+        let files = std::fs::read_dir("../migrations").unwrap();
+        assert_eq!(usize::try_from(rows).unwrap(), files.count());
     }
 }
 

@@ -7,6 +7,7 @@ pub enum Kind {
     SignIn,
     SignOut,
     Consent,
+    UserCode,
     Disconnect,
     TokensIssued,
     Replay,
@@ -34,10 +35,11 @@ pub enum Outcome {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::SignIn,
         Kind::SignOut,
         Kind::Consent,
+        Kind::UserCode,
         Kind::Disconnect,
         Kind::TokensIssued,
         Kind::Replay,
@@ -59,6 +61,7 @@ impl Kind {
             Kind::SignIn => "sign_in",
             Kind::SignOut => "sign_out",
             Kind::Consent => "consent",
+            Kind::UserCode => "user_code",
             Kind::Disconnect => "disconnect",
             Kind::TokensIssued => "tokens_issued",
             Kind::Replay => "replay",

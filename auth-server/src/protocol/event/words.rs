@@ -23,6 +23,8 @@ impl fmt::Display for Event {
             | Event::ClientDeleted { .. } => Ok(()),
             Event::Consent { scope, .. } => write!(f, "allowed {scope}"),
             Event::ConsentRefused { .. } => f.write_str("the user declined"),
+            Event::UserCodeRefused { .. } => f.write_str("no device shows this code"),
+            Event::UserCodeThrottled { .. } => f.write_str("too many wrong codes"),
             Event::TokensIssued {
                 grant_type,
                 grant,
@@ -80,6 +82,7 @@ impl fmt::Display for Artefact {
         f.write_str(match self {
             Artefact::Code => "code",
             Artefact::RefreshToken => "refresh token",
+            Artefact::DeviceCode => "device code",
         })
     }
 }

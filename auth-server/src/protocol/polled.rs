@@ -1,0 +1,55 @@
+//! What a client polls for until its user has answered elsewhere (RFC 8628 §3.4, §3.5): facts that never change, and
+//! where it stands.
+
+use super::device::Asked;
+use super::grant::Grant;
+
+/// What a slow-down adds to the pause between two polls, in seconds (RFC 8628 §3.5).
+pub const SLOWER: i64 = 5;
+/// Longest pause that a hasty client is held to, in seconds.
+pub const SLOWEST: i64 = 60;
+/// How much earlier than its pause a poll may come: times are whole seconds, and clients count from another moment.
+pub const EARLY: i64 = 1;
+
+/// A request that waits for its user, or that the user answered.
+#[derive(Clone, Debug)]
+pub struct Polled {
+    /// Digest of what the client polls with.
+    pub digest: String,
+    /// Who asks.
+    pub client_id: String,
+    /// For what.
+    pub asked: Asked,
+    /// Least seconds between two polls.
+    pub pause: i64,
+    /// Unix seconds.
+    pub expires_at: i64,
+    /// What the user answered.
+    pub answer: Answer,
+}
+
+/// What the user answered.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Nothing yet.
+    None,
+    /// No.
+    Denied,
+    /// Yes.
+    Allowed {
+        /// What it stands for.
+        grant: Box<Grant>,
+        /// The remembered consent; without it the answer is worth nothing.
+        consent_id: String,
+        /// When tokens were given for it.
+        used_at: Option<i64>,
+    },
+}
+
+impl Polled {
+    /// True while the user may answer.
+    #[must_use]
+    pub fn waits(&self, now: i64) -> bool {
+        matches!(self.answer, Answer::None) && now < self.expires_at
+    }
+}
