@@ -105,6 +105,7 @@ pub struct Tokens {
     pub refresh_idle: i64,
     /// Absolute end of a grant.
     pub refresh: i64,
+    pub pushed_request: i64,
 }
 
 /// Lifetimes of a browser session, in seconds.

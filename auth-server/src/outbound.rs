@@ -15,6 +15,7 @@ mod collector;
 mod freshness;
 mod resolve;
 mod share;
+mod wanted;
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -35,6 +36,7 @@ use url::{Host, Url};
 pub use self::collector::Collector;
 use self::resolve::{Resolver, Unreachable};
 pub use self::share::Share;
+use self::wanted::Wanted;
 use crate::config;
 use crate::metrics::METRICS;
 use crate::protocol::issuer::is_loopback;
@@ -63,37 +65,6 @@ pub struct Fetched {
     pub body: Vec<u8>,
     /// Seconds for which the answer's headers call it fresh; `None` without such headers.
     pub fresh_for: Option<i64>,
-}
-
-/// What kind of answer is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    /// `application/json` or `application/*+json`
-    Json,
-    /// `image/*`; which one it really is, the caller decides by its bytes.
-    Image,
-}
-
-impl Wanted {
-    fn accept(self) -> &'static str {
-        match self {
-            Wanted::Json => "application/json",
-            Wanted::Image => "image/png, image/jpeg, image/webp, image/gif",
-        }
-    }
-
-    fn is(self, kind: &str) -> Result<(), String> {
-        let (good, wanted) = match self {
-            Wanted::Json => (is_json(kind), "application/json or application/*+json"),
-            Wanted::Image => (kind.starts_with("image/"), "image/*"),
-        };
-        let shown: String = kind.chars().take(80).collect();
-        if good {
-            Ok(())
-        } else {
-            Err(format!("the content type `{shown}` is not {wanted}"))
-        }
-    }
 }
 
 /// Why nothing was fetched.
@@ -200,6 +171,16 @@ impl Outbound {
         now: i64,
     ) -> Result<Fetched, FetchError> {
         self.get(url, Wanted::Json, share, now).await
+    }
+
+    /// Fetches a request object (RFC 9101), under the same limits.
+    pub async fn get_jwt(
+        &self,
+        url: &Url,
+        share: Share<'_>,
+        now: i64,
+    ) -> Result<Fetched, FetchError> {
+        self.get(url, Wanted::Jwt, share, now).await
     }
 
     /// Fetches an image, under the same limits.
@@ -360,14 +341,6 @@ fn tls(extra_ca: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
     Ok(config)
 }
 
-/// `application/json` or `application/*+json`, whatever the parameters.
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default();
-    let essence = essence.trim().to_ascii_lowercase();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
-}
-
 /// The network's error in words that give away nothing about our own side.
 fn explain(error: &reqwest::Error) -> String {
     let mut source = error.source();
@@ -394,32 +367,5 @@ fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
     match cause.downcast_ref::<std::io::Error>() {
         Some(carrier) => tls_error(carrier.get_ref()?),
         None => cause.downcast_ref(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_goes_by_several_names() {
-        for kind in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/jwk-set+json",
-            "application/x+json;a=b",
-        ] {
-            assert!(is_json(kind), "{kind}");
-        }
-        for kind in [
-            "",
-            "text/json",
-            "text/html",
-            "application/jsonp",
-            "text/x+json",
-            "application/json-seq",
-        ] {
-            assert!(!is_json(kind), "{kind}");
-        }
     }
 }

@@ -24,6 +24,11 @@ pub(super) fn tokens(raw: &RawTokens) -> Result<Tokens, ConfigError> {
         refresh: raw
             .refresh_lifetime
             .between("tokens.refresh_lifetime", 1, TEN_YEARS)?,
+        pushed_request: raw.pushed_request_lifetime.between(
+            "tokens.pushed_request_lifetime",
+            5,
+            600,
+        )?,
     })
 }
 

@@ -162,6 +162,7 @@ pub(super) struct RawTokens {
     pub(super) code_lifetime: Span,
     pub(super) refresh_idle_lifetime: Span,
     pub(super) refresh_lifetime: Span,
+    pub(super) pushed_request_lifetime: Span,
 }
 
 impl Default for RawTokens {
@@ -172,6 +173,7 @@ impl Default for RawTokens {
             code_lifetime: Span(60),
             refresh_idle_lifetime: Span(30 * 86_400),
             refresh_lifetime: Span(365 * 86_400),
+            pushed_request_lifetime: Span(90),
         }
     }
 }

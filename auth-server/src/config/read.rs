@@ -295,7 +295,7 @@ mod tests {
             (
                 "[tokens]\nx = 1",
                 Some(("AUTH_SERVER_TOKENS__CODE_LIFETIME", "5s")),
-                "a.toml: line 2: tokens: `x` is not a setting; did you mean `refresh_lifetime`?",
+                "a.toml: line 2: tokens: `x` is not a setting; did you mean `pushed_request_lifetime`?",
             ),
             (
                 "",

@@ -1,5 +1,7 @@
 //! The answer to an authorization request: a code, an error that goes back, or an error that the user reads first.
 
+use serde_json::{Map, Value, json};
+
 use super::authorize::Running;
 use super::session::Browser;
 use super::{Result, Server};
@@ -7,11 +9,14 @@ use crate::protocol::authorize::Request;
 use crate::protocol::client::Client;
 use crate::protocol::event::Event;
 use crate::protocol::grant::{CodeRow, Grant, Terms};
-use crate::protocol::redirect::{Delivery, Redirect, without_loopback_port};
+use crate::protocol::redirect::{Delivery, Fields, Redirect, without_loopback_port};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
 use crate::store::{Consent, ConsentRow, RequestRow, Session};
+
+/// How long a signed answer is good, in seconds: it goes straight to the client.
+const SIGNED_ANSWER: i64 = 300;
 
 /// What the browser does next.
 pub enum Next {
@@ -28,19 +33,40 @@ pub enum Next {
         refusal: Refusal,
         /// The client, as it calls itself.
         client: String,
-        /// Where the link leads.
-        redirect: Box<Redirect>,
+        /// The client's host.
+        host: String,
+        /// Where the link leads, if there is one; it tells the client the same.
+        leave: Option<String>,
     },
 }
 
-/// Gives the client its answer: a code. `row` is the waiting request, `allowed` the scope that the user allowed just now;
-/// without it the remembered consent carries the code.
+/// What may be answered once, and is claimed with the answer.
+#[derive(Clone, Copy)]
+pub enum Claim<'a> {
+    /// A request that waited for its user.
+    Waiting(&'a RequestRow),
+    /// One that is answered as it arrives; the digest when it was pushed.
+    Arrived(Option<&'a str>),
+}
+
+impl Claim<'_> {
+    /// The digests of the waiting and of the pushed request.
+    fn digests(self) -> (Option<String>, Option<String>) {
+        match self {
+            Claim::Waiting(row) => (Some(row.digest.clone()), row.pushed.clone()),
+            Claim::Arrived(pushed) => (None, pushed.map(str::to_owned)),
+        }
+    }
+}
+
+/// Gives the client its answer: a code. `allowed` is the scope that the user allowed just now; without it the remembered
+/// consent carries the code.
 pub async fn with_code(
     server: &Server,
     browser: &Browser,
     client: &Client,
     request: &Request,
-    row: Option<&RequestRow>,
+    claim: Claim<'_>,
     allowed: Option<Scope>,
 ) -> Result<Next> {
     let Some((session, _)) = &browser.signed_in else {
@@ -88,20 +114,18 @@ pub async fn with_code(
         server.entry(event, &browser.caller)
     });
     let session = session.digest.clone();
-    let request_digest = row.map(|row| row.digest.clone());
+    let claimed = claim.digests();
     let kept = server
         .store
         .write(
-            (session, digest, facts, consent, entry, request_digest),
-            move |tx, (session, digest, facts, consent, entry, request_digest)| {
+            (session, digest, facts, consent, entry, claimed),
+            move |tx, (session, digest, facts, consent, entry, claimed)| {
                 Box::pin(async move {
                     // A new password ends the sessions and revokes what they got: nothing may come after it.
                     if !tx.hold_session(session).await? {
                         return Ok(Err(signed_out()));
                     }
-                    if let Some(request_digest) = request_digest
-                        && !tx.claim_request(request_digest, now).await?
-                    {
+                    if !tx.claim(claimed, now).await? {
                         return Ok(Err(answered_before()));
                     }
                     let mut facts = facts.clone();
@@ -119,9 +143,13 @@ pub async fn with_code(
         .await?;
     kept?;
     let issuer = server.config.issuer.as_str();
-    Ok(Next::Deliver(
-        request.redirect.answer(code.reveal(), issuer),
-    ))
+    let fields = request.redirect.answer(code.reveal(), issuer);
+    Ok(Next::Deliver(deliver(
+        server,
+        client,
+        &request.redirect,
+        fields,
+    )?))
 }
 
 fn signed_out() -> Refusal {
@@ -149,7 +177,7 @@ pub async fn decline(
     refusal: Refusal,
 ) -> Result<Next> {
     let now = server.now();
-    let digest = running.row.digest.clone();
+    let claimed = Claim::Waiting(&running.row).digests();
     let event = Event::ConsentRefused {
         user: browser
             .signed_in
@@ -160,9 +188,9 @@ pub async fn decline(
     let entry = server.entry(event, &browser.caller);
     let claimed = server
         .store
-        .write((digest, entry), move |tx, (digest, entry)| {
+        .write((claimed, entry), move |tx, (claimed, entry)| {
             Box::pin(async move {
-                let claimed = tx.claim_request(digest, now).await?;
+                let claimed = tx.claim(claimed, now).await?;
                 if claimed {
                     tx.record(entry, now);
                 }
@@ -173,12 +201,9 @@ pub async fn decline(
     if !claimed {
         return Err(answered_before().into());
     }
-    Ok(Next::Deliver(
-        running
-            .request
-            .redirect
-            .refuse(&refusal, server.config.issuer.as_str()),
-    ))
+    let redirect = &running.request.redirect;
+    let delivery = refusal_for(server, &running.client, redirect, &refusal)?;
+    Ok(Next::Deliver(delivery))
 }
 
 /// An error for the client. It goes back on the spot when the operator vouches for the client, when the answer stays on
@@ -204,14 +229,52 @@ pub async fn refuse(
         None => false,
     };
     if client.origin.is_operators() || redirect.is_native() || known {
-        let issuer = server.config.issuer.as_str();
-        return Ok(Next::Deliver(redirect.refuse(&refusal, issuer)));
+        let delivery = refusal_for(server, client, redirect, &refusal)?;
+        return Ok(Next::Deliver(delivery));
     }
+    let leave = match refusal_for(server, client, redirect, &refusal)? {
+        Delivery::Location(uri) => Some(uri),
+        // A form would need a page of its own; the person goes back by hand.
+        Delivery::FormPost { .. } => None,
+    };
     Ok(Next::Explain {
         refusal,
         client: client.name().to_owned(),
-        redirect: Box::new(redirect.clone()),
+        host: redirect.host(),
+        leave,
     })
+}
+
+fn refusal_for(
+    server: &Server,
+    client: &Client,
+    redirect: &Redirect,
+    refusal: &Refusal,
+) -> Result<Delivery> {
+    let fields = redirect.refuse(refusal, server.config.issuer.as_str());
+    deliver(server, client, redirect, fields)
+}
+
+/// Sends the fields of an answer on their way; signed in one field when the request asked for that (JARM §2).
+fn deliver(
+    server: &Server,
+    client: &Client,
+    redirect: &Redirect,
+    mut fields: Fields,
+) -> Result<Delivery> {
+    if redirect.mode().signed {
+        let now = server.now();
+        let mut claims: Map<String, Value> = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Value::String(value)))
+            .collect();
+        claims.insert("aud".into(), json!(client.id));
+        claims.insert("exp".into(), json!(now + SIGNED_ANSWER));
+        let alg = client.authorization_alg(&server.config.algorithms);
+        let signer = server.keys.signer(alg, now)?;
+        fields = vec![("response", signer.sign("JWT", &claims)?)];
+    }
+    Ok(redirect.deliver(fields))
 }
 
 /// What a consent says about where the answer goes: the redirect URI, whose port counts for nothing on loopback.

@@ -1,12 +1,13 @@
 //! The authorization request, from its arrival to the answer.
 //!
-//! 1. [`begin`]: parameters → client → redirect → request; what is needed next decides between sign-in, consent, answer.
+//! 1. [`begin`]: parameters ([`intake`]) → client → redirect → request; what is needed next decides between sign-in, consent, answer.
 //! 2. The request waits in the store, bound to its browser; each page refers to it and [`resume`] reads it again.
 //! 3. [`answer::with_code`]: claim the request, remember consent, keep the code, all in one transaction; then the redirect.
 
 use std::sync::Arc;
 
-use super::answer::{self, Next};
+use super::answer::{self, Claim, Next};
+use super::intake::{self, Arrived, Lost};
 use super::session::Browser;
 use super::{Error, Result, Server, clients, issue};
 use crate::protocol::authorize::{self, AuthorizeError, Hint, Known, Request, SignedIn, Step};
@@ -18,7 +19,7 @@ use crate::protocol::secret::{Kind, Secret, fingerprint, same};
 use crate::store::RequestRow;
 
 /// The parameters that are read; no others are kept.
-const READ: [&str; 21] = [
+const READ: &[&str] = &[
     "client_id",
     "response_type",
     "redirect_uri",
@@ -34,8 +35,6 @@ const READ: [&str; 21] = [
     "login_hint",
     "id_token_hint",
     "response_mode",
-    "request",
-    "request_uri",
     "registration",
     "claims",
     "acr_values",
@@ -79,32 +78,48 @@ impl Running {
 /// Starts an authorization. Errors before the redirect is known are pages; the others travel to the client.
 #[tracing::instrument(target = "otel", name = "flow.authorize", skip_all)]
 pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Result<Next> {
-    let client = client(server, browser, params).await?;
-    let request = match accept(server, params, &client) {
-        Ok(request) => request,
-        Err(AuthorizeError::Page(refusal)) => return Err(refusal.into()),
-        Err(AuthorizeError::Redirect(redirect, refusal)) => {
+    let arrived = match intake::arrived(server, browser, params).await {
+        Ok(arrived) => arrived,
+        Err(Lost::Page(error)) => return Err(error),
+        Err(Lost::Redirect(client, redirect, refusal)) => {
             return answer::refuse(server, browser, &client, &redirect, refusal).await;
         }
     };
-    match step(server, browser, params, &client, &request, None).await? {
-        Step::Issue => answer::with_code(server, browser, &client, &request, None, None).await,
+    let (client, params) = (&arrived.client, &arrived.params);
+    let request = match accept(server, params, client) {
+        Ok(request) => request,
+        Err(AuthorizeError::Page(refusal)) => return Err(refusal.into()),
+        Err(AuthorizeError::Redirect(redirect, refusal)) => {
+            return answer::refuse(server, browser, client, &redirect, refusal).await;
+        }
+    };
+    match step(server, browser, params, client, &request, None).await? {
+        Step::Issue => {
+            let claim = Claim::Arrived(arrived.pushed.as_deref());
+            answer::with_code(server, browser, client, &request, claim, None).await
+        }
         Step::Refuse(code) => {
             let refusal = answer::silent_refusal(code);
-            answer::refuse(server, browser, &client, &request.redirect, refusal).await
+            answer::refuse(server, browser, client, &request.redirect, refusal).await
         }
-        Step::SignIn { .. } => Ok(Next::SignIn(keep(server, browser, params).await?)),
-        Step::Consent { .. } => Ok(Next::Consent(keep(server, browser, params).await?)),
+        Step::SignIn { .. } => Ok(Next::SignIn(keep(server, browser, &arrived).await?)),
+        Step::Consent { .. } => Ok(Next::Consent(keep(server, browser, &arrived).await?)),
     }
 }
 
-/// Keeps a request until its user has answered; returns its reference.
-async fn keep(server: &Server, browser: &Browser, params: &Params) -> Result<String> {
-    let query = params.only(&READ).to_query();
+/// The parameters that are read, as a query string of bounded length.
+pub(super) fn kept(params: &Params) -> Result<String> {
+    let query = params.only(READ).to_query();
     if query.len() > LONGEST_REQUEST {
         let why = format!("an authorization request has at most {LONGEST_REQUEST} bytes");
         return Err(invalid_request(why).with_status(414).into());
     }
+    Ok(query)
+}
+
+/// Keeps a request until its user has answered; returns its reference.
+async fn keep(server: &Server, browser: &Browser, arrived: &Arrived) -> Result<String> {
+    let query = kept(&arrived.params)?;
     let now = server.now();
     let reference = Secret::mint(Kind::Request, server.effects.fresh());
     let row = RequestRow {
@@ -118,6 +133,7 @@ async fn keep(server: &Server, browser: &Browser, params: &Params) -> Result<Str
         session_digest: None,
         expires_at: now + REQUEST_LIFETIME,
         used_at: None,
+        pushed: arrived.pushed.clone(),
     };
     let kept = server
         .store
@@ -186,8 +202,9 @@ pub async fn advance(server: &Server, browser: &Browser, running: &Running) -> R
         Step::SignIn { .. } => Ok(Next::SignIn(reference())),
         Step::Consent { .. } => Ok(Next::Consent(reference())),
         Step::Issue => {
-            let (client, request, row) = (&running.client, &running.request, Some(&running.row));
-            answer::with_code(server, browser, client, request, row, None).await
+            let (client, request) = (&running.client, &running.request);
+            let claim = Claim::Waiting(&running.row);
+            answer::with_code(server, browser, client, request, claim, None).await
         }
         Step::Refuse(code) => {
             answer::decline(server, browser, running, answer::silent_refusal(code)).await
@@ -195,7 +212,7 @@ pub async fn advance(server: &Server, browser: &Browser, running: &Running) -> R
     }
 }
 
-fn accept(
+pub(super) fn accept(
     server: &Server,
     params: &Params,
     client: &Client,

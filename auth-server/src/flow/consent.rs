@@ -1,6 +1,6 @@
 //! The user's answer on the consent page.
 
-use super::answer::{self, Next};
+use super::answer::{self, Claim, Next};
 use super::authorize::{self, Running};
 use super::session::Browser;
 use super::{Result, Server};
@@ -18,9 +18,9 @@ pub async fn allow(
 ) -> Result<Next> {
     match &running.step {
         Step::Consent { .. } if shown == Some(&running.shown()) => {
-            let (client, request, row) = (&running.client, &running.request, Some(&running.row));
-            let scope = Some(request.wanted());
-            answer::with_code(server, browser, client, request, row, scope).await
+            let (client, request) = (&running.client, &running.request);
+            let (claim, scope) = (Claim::Waiting(&running.row), Some(request.wanted()));
+            answer::with_code(server, browser, client, request, claim, scope).await
         }
         _ => authorize::advance(server, browser, running).await,
     }

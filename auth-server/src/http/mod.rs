@@ -43,6 +43,7 @@ pub fn router(server: &Server) -> Router {
     let api = Router::new()
         .route("/token", post(token::exchange))
         .route("/introspect", post(token::introspect))
+        .route("/par", post(token::push))
         .route("/revoke", post(token::revoke))
         .route("/userinfo", get(userinfo::show).post(userinfo::show))
         .route("/register", post(register::create))

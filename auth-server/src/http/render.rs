@@ -13,7 +13,7 @@ use crate::flow::authorize::Running;
 use crate::flow::logos;
 use crate::flow::session::Browser;
 use crate::protocol::client::{Client, Origin};
-use crate::protocol::redirect::{self as protocol, Delivery};
+use crate::protocol::redirect::Delivery;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::resource::Resource;
 use crate::protocol::scope::Scope;
@@ -77,8 +77,16 @@ pub(crate) fn go(server: &Server, browser: &Browser, next: Next) -> Result<Respo
         Next::Explain {
             refusal,
             client,
-            redirect,
-        } => explain(server, &refusal, client, &redirect)?,
+            host,
+            leave,
+        } => {
+            let leave = leave.map(|uri| pages::Leave {
+                app: client,
+                host,
+                uri,
+            });
+            explain(server, &refusal, leave)?
+        }
     };
     cookies::remember_browser(server, browser, response.headers_mut());
     Ok(response)
@@ -88,19 +96,8 @@ pub(crate) fn go(server: &Server, browser: &Browser, next: Next) -> Result<Respo
 fn explain(
     server: &Server,
     refusal: &Refusal,
-    client: String,
-    redirect: &protocol::Redirect,
+    leave: Option<pages::Leave>,
 ) -> Result<Response, Error> {
-    let issuer = server.config.issuer.as_str();
-    let leave = match redirect.refuse(refusal, issuer) {
-        Delivery::Location(uri) => Some(pages::Leave {
-            app: client,
-            host: redirect.host(),
-            uri,
-        }),
-        // A form would need a page of its own; the person goes back by hand.
-        Delivery::FormPost { .. } => None,
-    };
     let view = pages::ErrorPage {
         description: Some(refusal.description.to_string()),
         setting: refusal.setting.map(str::to_owned),

@@ -120,20 +120,30 @@ pub fn accept(
     client: &Client,
     known: Known<'_>,
 ) -> Result<Request, AuthorizeError> {
-    let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode")) {
+    let redirect = redirect(params, client, known.features)?;
+    accept_rest(params, client, known, &redirect)
+        .map_err(|refusal| AuthorizeError::Redirect(Box::new(redirect), refusal))
+}
+
+/// Where the answer goes, whatever else the request says.
+pub fn redirect(
+    params: &Params,
+    client: &Client,
+    on: Features,
+) -> Result<Redirect, AuthorizeError> {
+    let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode"), on) {
         Ok(mode) => (mode, None),
-        Err(refusal) => (ResponseMode::Query, Some(refusal)),
+        Err(refusal) => (ResponseMode::default(), Some(refusal)),
     };
     let requested = params.once("redirect_uri").map_err(AuthorizeError::Page)?;
     // A repeated state cannot be returned unmodified; the error then goes back without one.
     let state = params.once("state").unwrap_or(None);
     let redirect = Redirect::match_registered(&client.redirects, requested, mode, state)
         .map_err(AuthorizeError::Page)?;
-    let refused = |refusal| AuthorizeError::Redirect(Box::new(redirect.clone()), refusal);
-    if let Some(refusal) = mode_error {
-        return Err(refused(refusal));
+    match mode_error {
+        Some(refusal) => Err(AuthorizeError::Redirect(Box::new(redirect), refusal)),
+        None => Ok(redirect),
     }
-    accept_rest(params, client, known, &redirect).map_err(refused)
 }
 
 fn accept_rest(
@@ -143,14 +153,9 @@ fn accept_rest(
     redirect: &Redirect,
 ) -> Result<Request, Refusal> {
     params.refuse_repeats()?;
-    for (name, code) in [
-        ("request", Code::RequestNotSupported),
-        ("request_uri", Code::RequestUriNotSupported),
-        ("registration", Code::RegistrationNotSupported),
-    ] {
-        if params.get(name).is_some() {
-            return Err(Refusal::new(code, format!("{name} is not supported")));
-        }
+    if params.get("registration").is_some() {
+        let why = "registration is not supported";
+        return Err(Refusal::new(Code::RegistrationNotSupported, why));
     }
     match params.get("response_type") {
         Some("code") => {}
@@ -402,11 +407,6 @@ mod tests {
             (&format!("{CHALLENGE}&prompt=create"), Code::InvalidRequest),
             (&format!("{CHALLENGE}&max_age=-1"), Code::InvalidRequest),
             (&format!("{CHALLENGE}&dpop_jkt=x"), Code::InvalidRequest),
-            (&format!("{CHALLENGE}&request=x"), Code::RequestNotSupported),
-            (
-                &format!("{CHALLENGE}&request_uri=x"),
-                Code::RequestUriNotSupported,
-            ),
             (
                 &format!("{CHALLENGE}&registration=x"),
                 Code::RegistrationNotSupported,

@@ -23,6 +23,14 @@ pub struct Features {
     pub dpop_nonces: bool,
     /// Encrypted tokens, answers and requests (RFC 7516).
     pub encryption: bool,
+    /// Pushed authorization requests (RFC 9126).
+    pub pushed_requests: bool,
+    /// Signed request objects in the parameter `request` (RFC 9101, OIDC Core §6.1).
+    pub request_objects: bool,
+    /// Request objects behind a URL of the client, in the parameter `request_uri` (OIDC Core §6.2).
+    pub request_uris: bool,
+    /// Signed authorization answers (JARM).
+    pub jarm: bool,
 }
 
 impl Default for Features {
@@ -33,6 +41,10 @@ impl Default for Features {
             dpop: true,
             dpop_nonces: false,
             encryption: false,
+            pushed_requests: true,
+            request_objects: true,
+            request_uris: false,
+            jarm: true,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::client::{GrantType, Method};
 use super::feature::Features;
 use super::issuer::Issuer;
 use super::jwt::Alg;
+use super::redirect::ResponseMode;
 use super::resource::Resource;
 use super::scope::OPENID;
 
@@ -48,6 +49,10 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     let grants = GrantType::ALL
         .into_iter()
         .filter(|grant| on.features.offers(*grant));
+    let modes = ResponseMode::ALL.into_iter();
+    let modes: Vec<_> = modes
+        .filter(|mode| ResponseMode::parse(Some(mode), on.features).is_ok())
+        .collect();
     let mut document = json!({
         "issuer": issuer.as_str(),
         "authorization_endpoint": issuer.url("/authorize"),
@@ -58,8 +63,8 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "introspection_endpoint": issuer.url("/introspect"),
         "scopes_supported": scopes,
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query", "form_post"],
         "grant_types_supported": grants.map(GrantType::as_str).collect::<Vec<_>>(),
+        "response_modes_supported": modes,
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
@@ -77,10 +82,20 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "ui_locales_supported": ["en"],
         "claims_supported": claims::names().collect::<Vec<_>>(),
         "claims_parameter_supported": on.features.claims_parameter,
-        "request_parameter_supported": false,
-        "request_uri_parameter_supported": false,
+        "request_parameter_supported": on.features.request_objects,
+        "request_uri_parameter_supported": on.features.request_uris,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
     });
+    if on.features.request_objects || on.features.request_uris {
+        document["request_object_signing_alg_values_supported"] = json!(algorithms);
+        document["require_request_uri_registration"] = json!(on.features.request_uris);
+    }
+    if on.features.pushed_requests {
+        document["pushed_authorization_request_endpoint"] = json!(issuer.url("/par"));
+    }
+    if on.features.jarm {
+        document["authorization_signing_alg_values_supported"] = json!(ours);
+    }
     if !on.levels.is_empty() {
         let names: Vec<_> = on.levels.iter().map(|level| &level.name).collect();
         document["acr_values_supported"] = json!(names);
@@ -140,6 +155,7 @@ mod tests {
                 features: Features {
                     claims_parameter: false,
                     dpop: false,
+                    jarm: false,
                     ..Features::default()
                 },
                 levels: &[],
@@ -149,5 +165,9 @@ mod tests {
         assert_eq!(off.get("dpop_signing_alg_values_supported"), None);
         assert_eq!(off["client_id_metadata_document_supported"], false);
         assert_eq!(off["claims_parameter_supported"], false);
+        assert_eq!(
+            off["response_modes_supported"],
+            json!(["query", "form_post"])
+        );
     }
 }

@@ -3,13 +3,14 @@
 //! | source | file |
 //! |---|---|
 //! | RFC 6749 §3 parameters, §5.2 errors | [`params`], [`refusal`] |
-//! | RFC 6749 §3.1.2, RFC 8252 §7.3 redirects, OAuth 2.0 Form Post | [`redirect`] |
+//! | RFC 6749 §3.1.2, RFC 8252 §7.3 redirects, OAuth 2.0 Form Post, JARM | [`redirect`] |
 //! | RFC 6749 §3.3 scope | [`scope`] |
 //! | RFC 7636 PKCE | [`pkce`] |
 //! | RFC 8707 resource indicators | [`resource`] |
 //! | RFC 7591 / 7592, OIDC Registration | [`client`], [`register`] |
 //! | draft-ietf-oauth-client-id-metadata-document | [`document`] |
 //! | RFC 6749 §4.1, OIDC Core §3.1.2, RFC 9207 | [`authorize`] |
+//! | RFC 9101 request objects, RFC 9126 pushed requests | [`request_object`] |
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
 //! | RFC 9449 DPoP, RFC 7800 `cnf` | [`dpop`], [`confirmation`] |
@@ -44,6 +45,7 @@ pub mod rate;
 pub mod redirect;
 pub mod refusal;
 pub mod register;
+pub mod request_object;
 pub mod resource;
 pub mod scope;
 pub mod secret;

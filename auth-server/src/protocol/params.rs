@@ -31,8 +31,15 @@ impl Params {
 
     /// Reads a JSON object whose members are strings, numbers, booleans or arrays of strings.
     pub fn from_json(body: &[u8]) -> Result<Params, Refusal> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(body)
+        let object = serde_json::from_slice(body)
             .map_err(|e| invalid_request("the body is not a JSON object").because(e))?;
+        Params::from_object(object)
+    }
+
+    /// The members of a JSON object, as [`Params::from_json`] reads them.
+    pub fn from_object(
+        object: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Params, Refusal> {
         let mut pairs = Vec::new();
         for (name, value) in object {
             match value {
@@ -122,6 +129,12 @@ impl Params {
         } else {
             resources
         }
+    }
+
+    /// Puts one value in the place of all of `name`.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.retain(|(key, _)| key != name);
+        self.0.push((name.to_owned(), value.to_owned()));
     }
 
     /// Only the parameters with these names.

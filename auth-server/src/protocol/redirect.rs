@@ -1,232 +1,24 @@
 //! Where an answer may go. A [`Redirect`] exists only after the requested URI matched a registered one, so no code
 //! path can redirect elsewhere (RFC 6749 §3.1.2, RFC 9700 §4.1, RFC 8252 §7.3).
 
-use url::Url;
+use super::feature::Features;
+use super::refusal::Refusal;
+pub use registered::{RegisteredUri, without_loopback_port};
 
-use super::issuer::is_loopback;
-use super::refusal::{Code, Refusal};
+mod registered;
 
-/// Schemes that browsers or systems treat as code, local data or another protocol; never a redirect target.
-const REFUSED_SCHEMES: [&str; 34] = [
-    "javascript",
-    "data",
-    "file",
-    "vbscript",
-    "blob",
-    "about",
-    "filesystem",
-    "view-source",
-    "ws",
-    "wss",
-    "ftp",
-    "ftps",
-    "sftp",
-    "mailto",
-    "tel",
-    "sms",
-    "intent",
-    "chrome",
-    "ssh",
-    "smb",
-    "nfs",
-    "telnet",
-    "ldap",
-    "ldaps",
-    "rdp",
-    "vnc",
-    "sip",
-    "sips",
-    "irc",
-    "news",
-    "gopher",
-    "jar",
-    "res",
-    "shell",
-];
-/// Families of schemes that start programs of a system.
-const REFUSED_PREFIXES: [&str; 5] = ["ms-", "search", "itms", "facetime", "x-apple"];
-/// Parameters of our answer, which a registered URI must not bring along (rule A-24).
-const ANSWER: [&str; 6] = [
-    "code",
-    "state",
-    "iss",
-    "error",
-    "error_description",
-    "error_uri",
-];
-/// Longest redirect URI that we store, in bytes.
-const LONGEST: usize = 2048;
-
-/// A redirect URI that a client may register: https, loopback http, or a private-use scheme (RFC 8252 §7).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisteredUri {
-    text: String,
-    url: Url,
+/// How the answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode, JARM §2.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseMode {
+    /// Where the fields stand.
+    pub place: Place,
+    /// True when they stand in one signed field `response` (JARM).
+    pub signed: bool,
 }
 
-impl RegisteredUri {
-    /// Checks a URI for registration. The text is kept as written: matching is by exact string.
-    pub fn parse(text: &str) -> Result<RegisteredUri, Refusal> {
-        let refuse = |why: &str| {
-            let shown: String = text.chars().take(200).collect();
-            Err(Refusal::new(
-                Code::InvalidRedirectUri,
-                format!("redirect_uri {shown}: {why}"),
-            ))
-        };
-        if text.len() > LONGEST {
-            return refuse("longer than 2048 bytes");
-        }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&b))
-        {
-            return refuse("only the characters of RFC 3986 are allowed; percent-encode others");
-        }
-        let Ok(url) = Url::parse(text) else {
-            return refuse("not an absolute URI");
-        };
-        if url.fragment().is_some() {
-            return refuse("a fragment is not allowed (RFC 6749 3.1.2)");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return refuse("user information is not allowed");
-        }
-        match (url.scheme(), url.host()) {
-            ("https", Some(_)) => {}
-            ("http", Some(host)) if is_loopback(&host) => {}
-            ("http", _) => {
-                return refuse(
-                    "http is only allowed for localhost, 127.0.0.1 and [::1]; use https",
-                );
-            }
-            ("https", None) => return refuse("has no host"),
-            (scheme, _) if is_refused(scheme) => {
-                return refuse("this scheme is never a redirect target");
-            }
-            _ => {}
-        }
-        if matches!(url.scheme(), "http" | "https") && !is_plain(text, &url) {
-            return refuse(
-                "write it as scheme://host with a host of letters, digits, dots and hyphens",
-            );
-        }
-        if url
-            .query_pairs()
-            .any(|(name, _)| ANSWER.contains(&name.as_ref()))
-        {
-            return refuse(
-                "a parameter of our answer (code, state, iss, error) must not stand in it",
-            );
-        }
-        Ok(RegisteredUri {
-            text: text.to_owned(),
-            url,
-        })
-    }
-
-    /// The URI as registered.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// What a person should read: the host, with its port unless it is loopback; or the scheme of an app (`cursor:`).
-    #[must_use]
-    pub fn host(&self) -> String {
-        let port = self.url.port().filter(|_| !self.is_loopback());
-        match (self.url.scheme(), self.url.host_str(), port) {
-            ("http" | "https", Some(host), Some(port)) => format!("{host}:{port}"),
-            ("http" | "https", Some(host), None) => host.to_owned(),
-            (scheme, ..) => format!("{scheme}:"),
-        }
-    }
-
-    /// True when the answer goes to a program on the user's own device, which no one can verify: a loopback host, with
-    /// https too, or a private-use scheme.
-    #[must_use]
-    pub fn is_native(&self) -> bool {
-        self.url.scheme() != "https" || self.url.host().is_some_and(|host| is_loopback(&host))
-    }
-
-    /// True for a loopback http URI, whose port is chosen at run time (RFC 8252 §7.3).
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
-        self.url.scheme() == "http" && self.url.host().is_some_and(|host| is_loopback(&host))
-    }
-
-    /// Exact string comparison; for `http://127.0.0.1`, `[::1]` and `localhost` the port may differ.
-    fn matches(&self, requested: &str) -> bool {
-        if self.text == requested {
-            return true;
-        }
-        match (loopback_parts(&self.text), loopback_parts(requested)) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => false,
-        }
-    }
-}
-
-fn is_refused(scheme: &str) -> bool {
-    let family = |prefix: &&str| scheme.starts_with(*prefix);
-    REFUSED_SCHEMES.contains(&scheme) || REFUSED_PREFIXES.iter().any(family)
-}
-
-/// True for `scheme://host…` as every browser reads it: two slashes, then a host that is written as it is understood
-/// and whose characters mean nothing in a Content-Security-Policy.
-fn is_plain(text: &str, url: &Url) -> bool {
-    let plain = match url.host() {
-        Some(url::Host::Domain(name)) => {
-            let letter = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
-            name.bytes().all(letter) && !name.ends_with('.')
-        }
-        Some(_) => true,
-        None => false,
-    };
-    let rest = ["https://", "http://"]
-        .into_iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
-    let (Some(host), Some(rest)) = (url.host_str(), rest) else {
-        return false;
-    };
-    let written = rest.get(..host.len());
-    let ends = rest
-        .get(host.len()..)
-        .is_some_and(|after| after.is_empty() || after.starts_with(['/', ':', '?']));
-    plain && ends && written.is_some_and(|written| written.eq_ignore_ascii_case(host))
-}
-
-/// The URI without the port of a loopback http URI, which native apps choose anew at every start.
-#[must_use]
-pub fn without_loopback_port(uri: &str) -> String {
-    loopback_parts(uri).map_or_else(
-        || uri.to_owned(),
-        |(host, tail)| format!("http://{host}{tail}"),
-    )
-}
-
-/// Splits a loopback http URI into host and the rest, leaving out a numeric port; without any normalisation.
-fn loopback_parts(text: &str) -> Option<(&str, &str)> {
-    let rest = text.strip_prefix("http://")?;
-    let host = ["127.0.0.1", "[::1]", "localhost"]
-        .into_iter()
-        .find(|host| rest.starts_with(host))?;
-    let after = &rest[host.len()..];
-    let tail = match after.strip_prefix(':') {
-        Some(port) => {
-            let digits = port.bytes().take_while(u8::is_ascii_digit).count();
-            port[..digits].parse::<u16>().ok()?;
-            &port[digits..]
-        }
-        None => after,
-    };
-    (tail.is_empty() || tail.starts_with('/') || tail.starts_with('?')).then_some((host, tail))
-}
-
-/// How the answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ResponseMode {
+/// Where the fields of an answer stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
     /// In the query of the redirect.
     #[default]
     Query,
@@ -235,16 +27,27 @@ pub enum ResponseMode {
 }
 
 impl ResponseMode {
+    /// Every mode, as the metadata document lists them; those with a dot or `jwt` are of JARM.
+    pub const ALL: [&str; 5] = ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"];
+
     /// Reads `response_mode`; absent means query.
-    pub fn parse(text: Option<&str>) -> Result<ResponseMode, Refusal> {
-        match text {
-            None | Some("query") => Ok(ResponseMode::Query),
-            Some("form_post") => Ok(ResponseMode::FormPost),
-            Some(_) => Err(super::refusal::invalid_request(
-                "response_mode must be query or form_post",
-            )),
+    pub fn parse(text: Option<&str>, on: Features) -> Result<ResponseMode, Refusal> {
+        let (place, signed) = match text {
+            None | Some("query") => (Place::Query, false),
+            Some("form_post") => (Place::FormPost, false),
+            Some("jwt" | "query.jwt") => (Place::Query, true),
+            Some("form_post.jwt") => (Place::FormPost, true),
+            Some(_) => return Err(unknown_mode()),
+        };
+        if signed && !on.jarm {
+            return Err(unknown_mode().setting("features.jarm"));
         }
+        Ok(ResponseMode { place, signed })
     }
+}
+
+fn unknown_mode() -> Refusal {
+    super::refusal::invalid_request("response_mode is unknown; see response_modes_supported")
 }
 
 /// A place where an answer may go, with what must travel along: `state` unmodified and `iss` (RFC 9207).
@@ -333,31 +136,41 @@ impl Redirect {
         RegisteredUri::parse(&self.uri).is_ok_and(|uri| uri.is_loopback())
     }
 
-    /// The answer with a code (RFC 6749 §4.1.2).
+    /// How the answer travels.
     #[must_use]
-    pub fn answer(&self, code: &str, issuer: &str) -> Delivery {
-        self.deliver(vec![("code", code.to_owned())], issuer)
+    pub fn mode(&self) -> ResponseMode {
+        self.mode
     }
 
-    /// The answer with an error (RFC 6749 §4.1.2.1).
+    /// The fields of the answer with a code (RFC 6749 §4.1.2).
     #[must_use]
-    pub fn refuse(&self, refusal: &Refusal, issuer: &str) -> Delivery {
-        self.deliver(
-            vec![
-                ("error", refusal.code.as_str().to_owned()),
-                ("error_description", refusal.description.to_string()),
-            ],
-            issuer,
-        )
+    pub fn answer(&self, code: &str, issuer: &str) -> Fields {
+        self.with_state(vec![("code", code.to_owned())], issuer)
     }
 
-    fn deliver(&self, mut fields: Vec<(&'static str, String)>, issuer: &str) -> Delivery {
+    /// The fields of the answer with an error (RFC 6749 §4.1.2.1).
+    #[must_use]
+    pub fn refuse(&self, refusal: &Refusal, issuer: &str) -> Fields {
+        let fields = vec![
+            ("error", refusal.code.as_str().to_owned()),
+            ("error_description", refusal.description.to_string()),
+        ];
+        self.with_state(fields, issuer)
+    }
+
+    fn with_state(&self, mut fields: Fields, issuer: &str) -> Fields {
         if let Some(state) = &self.state {
             fields.push(("state", state.clone()));
         }
         fields.push(("iss", issuer.to_owned()));
-        match self.mode {
-            ResponseMode::Query => {
+        fields
+    }
+
+    /// The fields on their way.
+    #[must_use]
+    pub fn deliver(&self, fields: Fields) -> Delivery {
+        match self.mode.place {
+            Place::Query => {
                 let query = url::form_urlencoded::Serializer::new(String::new())
                     .extend_pairs(&fields)
                     .finish();
@@ -371,7 +184,7 @@ impl Redirect {
                 };
                 Delivery::Location(format!("{}{joint}{query}", self.uri))
             }
-            ResponseMode::FormPost => Delivery::FormPost {
+            Place::FormPost => Delivery::FormPost {
                 action: self.uri.clone(),
                 fields: fields
                     .into_iter()
@@ -382,9 +195,14 @@ impl Redirect {
     }
 }
 
+/// Name and value of each field of an answer, in order.
+pub type Fields = Vec<(&'static str, String)>;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use url::Url;
+
     use proptest::prelude::*;
 
     fn registered(uris: &[&str]) -> Vec<RegisteredUri> {
@@ -397,7 +215,7 @@ mod tests {
         Redirect::match_registered(
             &registered(&[registered_uri]),
             Some(requested),
-            ResponseMode::Query,
+            ResponseMode::default(),
             None,
         )
         .is_ok()
@@ -576,12 +394,12 @@ mod tests {
         let redirect = Redirect::match_registered(
             &registered(&["https://c.example/cb?a=1"]),
             None,
-            ResponseMode::Query,
+            ResponseMode::default(),
             Some("a b&=\u{e4}"),
         )
         .unwrap();
         assert_eq!(
-            redirect.answer("c0", "https://as"),
+            redirect.deliver(redirect.answer("c0", "https://as")),
             Delivery::Location(
                 "https://c.example/cb?a=1&code=c0&state=a+b%26%3D%C3%A4&iss=https%3A%2F%2Fas"
                     .to_owned()
@@ -594,11 +412,12 @@ mod tests {
         let redirect = Redirect::match_registered(
             &registered(&["https://c.example/cb"]),
             None,
-            ResponseMode::FormPost,
+            ResponseMode::parse(Some("form_post"), Features::default()).unwrap(),
             Some("s"),
         )
         .unwrap();
-        let Delivery::FormPost { action, fields } = redirect.answer("c0", "https://as") else {
+        let fields = redirect.answer("c0", "https://as");
+        let Delivery::FormPost { action, fields } = redirect.deliver(fields) else {
             panic!()
         };
         assert_eq!(action, "https://c.example/cb");

@@ -39,6 +39,10 @@ pub enum Code {
     RequestNotSupported,
     /// OIDC Core §3.1.2.6
     RequestUriNotSupported,
+    /// OIDC Core §3.1.2.6, RFC 9101 §7
+    InvalidRequestObject,
+    /// OIDC Core §3.1.2.6, RFC 9101 §7
+    InvalidRequestUri,
     /// OIDC Core §3.1.2.6
     RegistrationNotSupported,
     /// RFC 8628 §3.5
@@ -90,6 +94,8 @@ impl Code {
             Code::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Code::RequestNotSupported => "request_not_supported",
             Code::RequestUriNotSupported => "request_uri_not_supported",
+            Code::InvalidRequestObject => "invalid_request_object",
+            Code::InvalidRequestUri => "invalid_request_uri",
             Code::RegistrationNotSupported => "registration_not_supported",
             Code::AuthorizationPending => "authorization_pending",
             Code::SlowDown => "slow_down",

@@ -25,6 +25,8 @@ pub enum Kind {
     Request,
     /// Device code (RFC 8628).
     Device,
+    /// Reference to a pushed authorization request.
+    Pushed,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Browser => "bs_",
             Kind::Request => "rq_",
             Kind::Device => "de_",
+            Kind::Pushed => "pr_",
         }
     }
 }

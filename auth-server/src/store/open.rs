@@ -12,7 +12,7 @@ use super::pool::Pool;
 use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
-pub(super) const MIGRATIONS: [(i64, &str, &str); 4] = [
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (
         1,
         "initial",
@@ -32,6 +32,11 @@ pub(super) const MIGRATIONS: [(i64, &str, &str); 4] = [
         6,
         "polled",
         include_str!("../../../migrations/0006_polled.sql"),
+    ),
+    (
+        13,
+        "pushed_requests",
+        include_str!("../../../migrations/0013_pushed_requests.sql"),
     ),
 ];
 /// Connections that read beside the writer.

@@ -19,13 +19,15 @@ pub struct RequestRow {
     pub expires_at: i64,
     /// When it was answered.
     pub used_at: Option<i64>,
+    /// Digest of the pushed request that it is.
+    pub pushed: Option<String>,
 }
 
 impl Store {
     /// The request behind a reference, whether or not it can still be answered.
     #[tracing::instrument(target = "otel", name = "store.request", skip_all)]
     pub async fn request(&self, digest: &str) -> Result<Option<RequestRow>, Error> {
-        const SQL: &str = "SELECT digest, browser_digest, network, params, session_digest, expires_at, used_at FROM requests WHERE digest = $1";
+        const SQL: &str = "SELECT digest, browser_digest, network, params, session_digest, expires_at, used_at, pushed FROM requests WHERE digest = $1";
         Ok(read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?))
     }
 }
@@ -38,12 +40,12 @@ impl Tx {
         most: i64,
         now: i64,
     ) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "INSERT INTO requests (digest, browser_digest, network, params, expires_at) \
-                           SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM requests \
+        const SQL: &str = "INSERT INTO requests (digest, browser_digest, network, params, expires_at, pushed) \
+                           SELECT $1, $2, $3, $4, $5, $8 WHERE (SELECT COUNT(*) FROM requests \
                            WHERE network = $3 AND expires_at > $6 AND used_at IS NULL) < $7";
         write!(self, c => sqlx::query(SQL)
             .bind(&row.digest).bind(&row.browser_digest).bind(&row.network).bind(&row.params).bind(row.expires_at)
-            .bind(now).bind(most)
+            .bind(now).bind(most).bind(row.pushed.as_deref())
             .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
@@ -59,8 +61,25 @@ impl Tx {
     }
 
     /// Claims the request's one answer; false when it was given before.
-    pub async fn claim_request(&mut self, digest: &str, now: i64) -> Result<bool, sqlx::Error> {
+    async fn claim_request(&mut self, digest: &str, now: i64) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE requests SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2";
         write!(self, c => sqlx::query(SQL).bind(digest).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
+    /// Claims the one answer of a waiting request, and of the pushed request that it is; false when it was given before.
+    pub async fn claim(
+        &mut self,
+        (waiting, pushed): &(Option<String>, Option<String>),
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        if let Some(digest) = waiting
+            && !self.claim_request(digest, now).await?
+        {
+            return Ok(false);
+        }
+        match pushed {
+            Some(digest) => self.claim_pushed(digest, now).await,
+            None => Ok(true),
+        }
     }
 }

@@ -24,6 +24,11 @@ const STATEMENTS: [(&str, i64); 11] = [
         "DELETE FROM requests WHERE digest IN (SELECT digest FROM requests WHERE expires_at < $1 LIMIT $2)",
         0,
     ),
+    // What was opened in time may take as long as its page; then its answer must still be claimed.
+    (
+        "DELETE FROM pushed_requests WHERE digest IN (SELECT digest FROM pushed_requests WHERE expires_at < $1 LIMIT $2)",
+        3600,
+    ),
     (
         "DELETE FROM codes WHERE digest IN (SELECT digest FROM codes WHERE expires_at < $1 LIMIT $2)",
         3600,

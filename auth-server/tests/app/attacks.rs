@@ -158,7 +158,7 @@ async fn a_stranger_cannot_use_us_to_send_people_anywhere() {
     let answer = browser
         .go(&format!("/authorize?{}&request=x", query(&client, EVIL)))
         .await;
-    assert_eq!(answer.redirect_params()["error"], "request_not_supported");
+    assert_eq!(answer.redirect_params()["error"], "invalid_request_object");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn an_error_after_the_redirect_is_known_goes_to_the_client_with_state_and_
             "invalid_target",
         ),
         (format!("{good}&nonce=1&nonce=2"), "invalid_request"),
-        (format!("{good}&request=x"), "request_not_supported"),
+        (format!("{good}&request=x"), "invalid_request_object"),
         (
             good.replace("response_type=code", "response_type=token"),
             "unsupported_response_type",

@@ -192,7 +192,7 @@ mod tests {
         native.redirect = Redirect::match_registered(
             &client(&["http://127.0.0.1/cb"]).redirects,
             None,
-            ResponseMode::Query,
+            ResponseMode::default(),
             None,
         )
         .unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin};
+use super::{Accepted, Client, FAPI2, GrantType, KeySource, Metadata, Method, Origin};
 use crate::protocol::jwt;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Code, Refusal};
@@ -33,6 +33,8 @@ impl Client {
         }
         id_token_alg(&metadata)?;
         userinfo_alg(&metadata)?;
+        authorization_alg(&metadata)?;
+        check_requests(&metadata)?;
         metadata.token_endpoint_auth_method = Some(method.as_str().to_owned());
         metadata.token_endpoint_auth_methods_supported = None;
         metadata.grant_types = Some(
@@ -194,6 +196,38 @@ pub(super) fn userinfo_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refu
         "userinfo_signed_response_alg",
         metadata.userinfo_signed_response_alg.as_deref(),
     )
+}
+
+pub(super) fn authorization_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
+    signing_alg(
+        "authorization_signed_response_alg",
+        metadata.authorization_signed_response_alg.as_deref(),
+    )
+}
+
+/// How the client may send its authorization requests.
+fn check_requests(metadata: &Metadata) -> Result<(), Refusal> {
+    let alg = metadata.request_object_signing_alg.as_deref();
+    if alg.is_some_and(|alg| jwt::Alg::parse(alg).is_none()) {
+        return Err(invalid_metadata(
+            "request_object_signing_alg must be ES256, RS256, PS256 or EdDSA",
+        ));
+    }
+    if metadata.request_uris.len() > MOST_REDIRECTS {
+        return Err(invalid_metadata(format!(
+            "at most {MOST_REDIRECTS} request_uris"
+        )));
+    }
+    let bad = metadata.request_uris.iter().find(|uri| {
+        uri.len() > LONGEST_TEXT || !Url::parse(uri).is_ok_and(|url| url.scheme() == "https")
+    });
+    if bad.is_some() {
+        return Err(invalid_metadata("request_uris must be https URLs"));
+    }
+    match metadata.profile.as_deref() {
+        None | Some(FAPI2) => Ok(()),
+        Some(_) => Err(invalid_metadata("profile must be fapi2")),
+    }
 }
 
 /// One of the algorithms that we can sign with.

@@ -52,12 +52,28 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_acr_values: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_uris: Vec<String>,
+    /// RFC 9101 §10.5
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_signed_request_object: Option<bool>,
+    /// RFC 9126 §6
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_pushed_authorization_requests: Option<bool>,
+    /// JARM §3
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_signed_response_alg: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub software_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
     /// (ours) `false` lets a confidential client of the operator go without PKCE
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_pkce: Option<bool>,
+    /// (ours) a named set of rules for a client of the operator: `fapi2`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// (ours) the resource of a request that names none
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_resource: Option<String>,

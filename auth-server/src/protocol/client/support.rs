@@ -2,7 +2,7 @@
 //! when it is used.
 
 use super::Metadata;
-use super::accept::{id_token_alg, invalid_metadata, userinfo_alg};
+use super::accept::{authorization_alg, id_token_alg, invalid_metadata, userinfo_alg};
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::{Alg, PublicKeys};
 use crate::protocol::refusal::Refusal;
@@ -26,6 +26,10 @@ impl Metadata {
         let signed = [
             ("id_token_signed_response_alg", id_token_alg(self)?),
             ("userinfo_signed_response_alg", userinfo_alg(self)?),
+            (
+                "authorization_signed_response_alg",
+                authorization_alg(self)?,
+            ),
         ];
         for (member, alg) in signed {
             if alg.is_some_and(|alg| !support.algorithms.contains(&alg)) {

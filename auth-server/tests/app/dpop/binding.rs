@@ -102,3 +102,35 @@ async fn a_dpop_jkt_that_is_no_thumbprint_is_invalid_request() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_proof_that_comes_with_a_pushed_request_binds_its_code() {
+    let app = TestApp::start().await;
+    let (key, other) = (Key::new(), Key::new());
+    let par = "https://as.example.com/par";
+    let push = async |more: &[(&str, &str)]| {
+        let query = app.client("spa").query("scope=openid");
+        let fields: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .filter(|(name, _)| name != "client_id")
+            .collect();
+        let mut fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        fields.extend(more);
+        let proof = key.proof("POST", par, &json!({}));
+        post(&app, "spa", "/par", &fields, &[&proof]).await
+    };
+    let differs = push(&[("dpop_jkt", &other.thumbprint())]).await;
+    assert_eq!(differs.error(), (400, "invalid_request".to_owned()));
+    let pushed = push(&[]).await;
+    let uri = pushed.json()["request_uri"].as_str().unwrap().to_owned();
+    let query = format!("client_id=spa&request_uri={uri}");
+    let answer = app.browser().authorize(&query).await;
+    let code = answer.redirect_params()["code"].clone();
+    assert_eq!(redeem(&app, "spa", &code, &[]).await.error(), refused());
+    let right = key.proof("POST", TOKEN, &json!({}));
+    let right = redeem(&app, "spa", &code, &[&right]).await;
+    assert_eq!(right.json()["token_type"], "DPoP", "{}", right.text());
+}
