@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Key, TOKEN, redeem, refresh, text};
+use super::{Key, TOKEN, post, redeem, refresh, text};
 use crate::world::{TestApp, decode};
 
 fn refused() -> (u16, String) {
