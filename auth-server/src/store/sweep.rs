@@ -19,7 +19,7 @@ pub struct Swept {
 
 /// Each statement removes at most `$2` rows that ended before `$1`. A grant outlives its end by the life of its last
 /// access token, a code by an hour so that a late replay is still recognised.
-const STATEMENTS: [(&str, i64); 11] = [
+const STATEMENTS: &[(&str, i64)] = &[
     (
         "DELETE FROM requests WHERE digest IN (SELECT digest FROM requests WHERE expires_at < $1 LIMIT $2)",
         0,
@@ -119,7 +119,7 @@ impl Store {
     ) -> Result<Swept, Error> {
         self.rest().await;
         let mut swept = Swept::default();
-        for (statement, kept) in STATEMENTS.into_iter().chain([(AUDIT, audit)]) {
+        for (statement, kept) in STATEMENTS.iter().copied().chain([(AUDIT, audit)]) {
             let rows = self
                 .write((), move |tx, ()| Box::pin(async move {
                         if !tx.may_sweep().await? {
