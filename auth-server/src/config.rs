@@ -17,12 +17,14 @@ use crate::protocol::jwt::Alg;
 use crate::protocol::network::Block;
 use crate::protocol::resource::Resource;
 use crate::store::Location;
+use crate::tls;
 
 mod bounds;
 mod effective;
 mod listed;
 mod raw;
 mod read;
+mod secure;
 
 use bounds::{TEN_YEARS, positive};
 use raw::Raw;
@@ -45,6 +47,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Block>,
+    /// Certificate and key of `listen`; `None` for plain HTTP.
+    pub tls: Option<tls::Files>,
     /// Where the metrics are served; `None` for nowhere.
     pub metrics_listen: Option<SocketAddr>,
     /// Traces.
@@ -304,6 +308,7 @@ impl Config {
             name: raw.name.clone(),
             listen: raw.listen,
             trusted_proxies: raw.trusted_proxies.clone(),
+            tls: secure::tls(&raw.tls, base)?,
             metrics_listen: raw.metrics.listen,
             telemetry: listed::telemetry(&raw.telemetry)?,
             store: listed::location(&raw.store.url, base)?,
@@ -467,6 +472,10 @@ mod tests {
             (
                 "issuer = \"https://h\"\n[[clients]]\nid = \"c\"\nredirect_uris = [\"http://x.example\"]",
                 "clients `c`: redirect_uri http://x.example",
+            ),
+            (
+                "issuer = \"https://h\"\n[tls]\ncertificate_file = \"c.pem\"",
+                "tls.key_file: is missing",
             ),
             (
                 "issuer = \"https://h\"\n[[users]]\nusername = \"a\"",

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod outbound;
 pub mod protocol;
 pub mod store;
+pub mod tls;
 pub mod trace;
 
 pub use http::metrics::serve as serve_metrics;

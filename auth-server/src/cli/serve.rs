@@ -19,7 +19,7 @@ Examples:
   AUTH_SERVER_ISSUER=http://localhost:8080 auth-server serve
   RUST_LOG=debug auth-server --config /etc/auth-server.toml serve --log json
 
-A TLS proxy stands in front and forwards to `listen`. Ctrl-C or SIGTERM lets running requests finish.";
+With `tls.certificate_file` it speaks TLS; else a TLS proxy stands in front and forwards to `listen`. Ctrl-C or SIGTERM lets running requests finish.";
 
 /// Answer requests until Ctrl-C
 ///
@@ -45,6 +45,9 @@ impl Serve {
     pub(super) async fn run(&self, source: &Source) -> Result {
         let mut config = source.config()?;
         let traces = log::start(self.log, &config.telemetry)?;
+        if let Some(files) = &config.tls {
+            files.check().map_err(Failure::Mendable)?;
+        }
         open_files(&mut config.limits);
         let (issuer, listen) = (config.issuer.as_str().to_owned(), config.listen);
         let listener = bind("listen", listen).await?;

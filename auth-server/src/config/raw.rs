@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use super::secure::RawTls;
 use crate::protocol::acr::Level;
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::Alg;
@@ -54,6 +55,7 @@ pub(super) struct Raw {
     pub(super) name: String,
     pub(super) listen: SocketAddr,
     pub(super) trusted_proxies: Vec<Block>,
+    pub(super) tls: RawTls,
     pub(super) metrics: RawMetrics,
     pub(super) telemetry: RawTelemetry,
     pub(super) store: RawStore,
@@ -79,6 +81,7 @@ impl Default for Raw {
             name: "auth-server".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: vec![],
+            tls: RawTls::default(),
             metrics: RawMetrics::default(),
             telemetry: RawTelemetry::default(),
             store: RawStore::default(),

@@ -5,6 +5,7 @@
 mod files;
 mod network;
 mod store;
+mod tls;
 
 use std::fmt::Display;
 
@@ -115,6 +116,7 @@ pub async fn check(config: &Config, effects: &Effects, extent: Extent) -> Findin
     network::issuer(&mut found, config);
     network::listen(&mut found, config);
     network::trusted_proxies(&mut found, config);
+    tls::certificate(&mut found, config, effects.now());
     files::open_files(&mut found, config);
     let keys = store::check(&mut found, config, effects, extent).await;
     files::master_key(&mut found, config, keys.as_deref());

@@ -21,6 +21,7 @@ mod sign_in;
 mod token;
 mod userinfo;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::{Server, tick};
 use crate::protocol::refusal::{Code, Refusal};
+use crate::tls::Identity;
 
 /// Every route of the server.
 pub fn router(server: &Server) -> Router {
@@ -123,6 +125,14 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let tls = match &server.config.tls {
+        Some(files) => Some(Arc::new(Identity::load(files).map_err(anyhow::Error::msg)?)),
+        None => None,
+    };
+    if let Some(identity) = tls.clone() {
+        let stop = stop.clone();
+        tokio::spawn(async move { identity.follow(stop).await });
+    }
     let mut background = tokio::spawn(tick::run(server.clone(), stop.clone()));
     let limits = server.config.limits;
     let bounds = serve::Bounds {
@@ -134,7 +144,7 @@ pub async fn serve(
         stop.cancelled().await;
         server.stopping.store(true, Ordering::Relaxed);
     };
-    let serving = serve::serve(listener, router(&server), bounds, stop.clone());
+    let serving = serve::serve(listener, tls, router(&server), bounds, stop.clone());
     tokio::join!(serving, not_ready);
     match tokio::time::timeout(LAST_ROUND, &mut background).await {
         Ok(ended) => ended?,

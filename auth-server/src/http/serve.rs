@@ -7,13 +7,15 @@
 //! 2. when all places are taken, who was idle for [`IN_THE_WAY`] goes first;
 //! 3. at the end the queue of the operating system is emptied before the listener closes; requests that are on their way
 //!    for [`LAST_CALL`] are answered, with `Connection: close`; HTTP/2 says GOAWAY and finishes its streams.
+//!
+//! With TLS, the handshake counts as sending nothing: it ends when the first request is due, or for who waits longer.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +28,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -34,6 +37,10 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::metrics;
+use crate::tls::{Identity, Stream};
+use activity::{Activity, UnderWay};
+
+mod activity;
 
 /// A new connection has sent its first request by then.
 const FIRST: Duration = Duration::from_secs(10);
@@ -70,12 +77,14 @@ pub(crate) struct Bounds {
 /// Answers requests until `stop` is cancelled, then lets those under way finish, for a while.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Identity>>,
     router: Router,
     bounds: Bounds,
     stop: CancellationToken,
 ) {
     let open = Open {
         router,
+        tls,
         idle: bounds.idle,
         room: Arc::new(Semaphore::new(bounds.connections)),
         crowd: Arc::default(),
@@ -102,6 +111,7 @@ pub(crate) async fn serve(
 #[derive(Clone)]
 struct Open {
     router: Router,
+    tls: Option<Arc<Identity>>,
     idle: Duration,
     room: Arc<Semaphore>,
     /// Tells idle connections that others wait for their places.
@@ -200,6 +210,44 @@ impl Open {
     /// One connection from its first byte to its end.
     async fn attend(self, stream: TcpStream, peer: SocketAddr) {
         let activity = Arc::new(Activity::new());
+        let Some(tls) = self.tls.clone() else {
+            return self.converse(stream, peer, activity).await;
+        };
+        if let Some(stream) = self.shake_hands(&tls, stream, &activity).await {
+            self.converse(stream, peer, activity).await;
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        tls: &Identity,
+        stream: TcpStream,
+        activity: &Activity,
+    ) -> Option<Stream> {
+        let mut shaking = pin!(tls.accept(stream));
+        let mut end = aside(self.until_end(activity));
+        let shaken = tokio::select! {
+            shaken = shaking.as_mut() => shaken,
+            _ = end.next() => if self.closing.is_cancelled() {
+                timeout(LAST_CALL, shaking).await.ok()?
+            } else {
+                return None;
+            },
+        };
+        match shaken {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                None
+            }
+        }
+    }
+
+    /// Requests and answers.
+    async fn converse<S>(self, stream: S, peer: SocketAddr, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = tower::service_fn({
             let (router, activity) = (self.router.clone(), Arc::clone(&activity));
             let stopping = self.stopping.clone();
@@ -298,63 +346,6 @@ fn answer(
     }
 }
 
-/// What happens on one connection.
-struct Activity {
-    born: Instant,
-    is_http2: AtomicBool,
-    /// Requests that are being answered.
-    under_way: AtomicUsize,
-    /// When the last one began or ended, in milliseconds after `born`; 0 before the first.
-    last: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Activity {
-        Activity {
-            born: Instant::now(),
-            is_http2: AtomicBool::new(false),
-            under_way: AtomicUsize::new(0),
-            last: AtomicU64::new(0),
-        }
-    }
-
-    fn touch(&self) {
-        let since = self.born.elapsed().as_millis().max(1);
-        self.last
-            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn has_asked(&self) -> bool {
-        self.last.load(Ordering::Relaxed) > 0
-    }
-
-    /// How long nothing was asked; `None` while a request is being answered.
-    fn idle(&self) -> Option<Duration> {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        let busy = self.under_way.load(Ordering::Relaxed) > 0;
-        (!busy).then(|| self.born.elapsed().saturating_sub(last))
-    }
-}
-
-/// A request that is being answered, until it is dropped.
-struct UnderWay(Arc<Activity>);
-
-impl UnderWay {
-    fn begin(activity: &Arc<Activity>, is_http2: bool) -> UnderWay {
-        activity.is_http2.store(is_http2, Ordering::Relaxed);
-        activity.under_way.fetch_add(1, Ordering::Relaxed);
-        activity.touch();
-        UnderWay(Arc::clone(activity))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
@@ -388,7 +379,7 @@ mod tests {
             idle,
             stop_delay,
         };
-        let task = tokio::spawn(serve(listener, router, bounds, stop.clone()));
+        let task = tokio::spawn(serve(listener, None, router, bounds, stop.clone()));
         Running {
             address,
             stop,
@@ -417,6 +408,44 @@ mod tests {
             let ended = timeout(LONG, stream.read_to_end(&mut Vec::new())).await;
             assert!(ended.is_ok(), "{begin:?} keeps it open");
         }
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_does_not_end_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let issued = rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap();
+        let files = crate::tls::Files {
+            certificate: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+        };
+        std::fs::write(&files.certificate, issued.cert.pem()).unwrap();
+        std::fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
+        let identity = Some(Arc::new(Identity::load(&files).unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = Bounds {
+            connections: 100,
+            idle: SHORT,
+            stop_delay: Duration::ZERO,
+        };
+        let stop = CancellationToken::new();
+        let serving = serve(listener, identity, Router::new(), bounds, stop.clone());
+        let task = tokio::spawn(serving);
+        // Nothing, the head of a record, and a record that never ends.
+        for begin in [
+            &b""[..],
+            b"\x16\x03\x01",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(begin).await.unwrap();
+            let ended = timeout(LONG, stream.read_to_end(&mut Vec::new())).await;
+            assert!(ended.is_ok(), "{begin:?} keeps it open");
+        }
+        let waiting = TcpStream::connect(address).await.unwrap();
+        stop.cancel();
+        assert!(timeout(LAST_REQUESTS / 2, task).await.is_ok());
+        drop(waiting);
     }
 
     #[tokio::test]

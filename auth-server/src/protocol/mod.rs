@@ -15,6 +15,7 @@
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
 //! | RFC 9449 DPoP, RFC 7800 `cnf` | [`dpop`], [`confirmation`] |
 //! | RFC 8628 device authorization | [`device`], [`polled`] |
+//! | RFC 5280 certificates | [`certificate`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
@@ -22,6 +23,7 @@
 
 pub mod acr;
 pub mod authorize;
+pub mod certificate;
 pub mod claims;
 pub mod claims_request;
 pub mod client;

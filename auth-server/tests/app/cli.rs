@@ -9,6 +9,7 @@ mod resources;
 mod restore;
 pub(crate) mod serve;
 mod stop;
+mod tls;
 mod users;
 
 use std::io::Write as _;

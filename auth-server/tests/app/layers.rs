@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 400;
 
 /// Where code lives, and what it never names. The pure layers know no other and never wait.
-const NEVER: [(&str, &str); 9] = [
+const NEVER: [(&str, &str); 10] = [
     ("protocol/", PURE),
     ("credential/", PURE),
     ("store/", "axum crate::config crate::flow crate::http"),
     ("outbound", "axum crate::flow crate::http"),
+    (
+        "tls",
+        "axum sqlx crate::config crate::flow crate::http crate::store",
+    ),
     ("flow/", "axum sqlx crate::http"),
     ("http/", "sqlx clap"),
     ("cli/", "sqlx axum auth_server::http"),
@@ -28,7 +32,7 @@ const PURE: &str = "axum sqlx tokio reqwest async await crate::config crate::eff
                     crate::outbound crate::flow crate::http";
 
 /// A foreign concept, and the only place that imports it.
-const ONLY: [(&str, &str); 14] = [
+const ONLY: [(&str, &str); 16] = [
     ("josekit", "protocol/jwt"),
     ("p256", "protocol/jwt"),
     ("oxide_auth", "protocol/oxide"),
@@ -36,6 +40,8 @@ const ONLY: [(&str, &str); 14] = [
     ("argon2", "credential/password"),
     ("askama", "http/pages"),
     ("reqwest", "outbound"),
+    ("tokio_rustls", "tls"),
+    ("x509_parser", "protocol/certificate"),
     ("sqlx", "store/"),
     ("axum", "http/"),
     ("clap", "cli/"),

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod audit;
+mod authority;
 mod authorize;
 mod cache;
 mod claims;
@@ -28,6 +29,7 @@ mod request_object;
 mod sign_in;
 mod signer;
 mod store;
+mod tls;
 mod token;
 mod userinfo;
 mod world;

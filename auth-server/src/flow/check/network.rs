@@ -34,15 +34,17 @@ pub(super) fn issuer(found: &mut Findings, config: &Config) {
 }
 
 pub(super) fn listen(found: &mut Findings, config: &Config) {
-    can_listen(found, "listen", config.listen);
+    can_listen(found, "listen", config.listen, config.tls.is_some());
     if let Some(metrics) = config.metrics_listen {
-        can_listen(found, "metrics.listen", metrics);
+        can_listen(found, "metrics.listen", metrics, false);
     }
 }
 
-fn can_listen(found: &mut Findings, about: &'static str, listen: SocketAddr) {
+fn can_listen(found: &mut Findings, about: &'static str, listen: SocketAddr, encrypts: bool) {
     match TcpListener::bind(listen) {
-        Ok(_) if listen.ip().is_loopback() => found.ok(about, format!("{listen} is free")),
+        Ok(_) if encrypts || listen.ip().is_loopback() => {
+            found.ok(about, format!("{listen} is free"));
+        }
         Ok(_) => found.warning(
             about,
             format!("{listen} is free, and speaks plain HTTP to everybody who reaches it"),
@@ -76,7 +78,10 @@ pub(super) fn trusted_proxies(found: &mut Findings, config: &Config) {
             "everybody is believed, so everybody can choose the address that limits count",
             "trusted_proxies: the addresses of your proxies alone",
         );
-    } else if config.trusted_proxies.is_empty() && !config.issuer.is_loopback() {
+    } else if config.trusted_proxies.is_empty()
+        && !config.issuer.is_loopback()
+        && config.tls.is_none()
+    {
         found.warning(
             "trusted_proxies",
             "no proxy is named, so all callers behind one count as one address",
