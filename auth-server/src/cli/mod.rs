@@ -120,7 +120,7 @@ pub(crate) async fn run() -> ExitCode {
         Command::Backup(backup) => backup.run(&file).await,
         Command::Restore(restore) => restore.run(&file).await,
         Command::Users(users) => users.run(&file).await,
-        Command::Clients(clients) => clients.run(&file).await,
+        Command::Clients(clients) => Box::pin(clients.run(&file)).await,
         Command::Resources(resources) => resources.run(&file).await,
         Command::Keys(keys) => keys.run(&file).await,
         Command::Audit(audit) => audit.run(&file).await,

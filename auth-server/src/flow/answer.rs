@@ -74,6 +74,11 @@ pub async fn with_code(
     };
     let now = server.now();
     let remembered = consented(server, &session.user_id, client, request).await?;
+    let wanted = request.wanted();
+    let covered = |row: &ConsentRow| wanted.within(&row.scope);
+    // For an application of the operator's own the consent is written without a question.
+    let unasked = request.first_party && !remembered.as_ref().is_some_and(covered);
+    let allowed = allowed.or_else(|| unasked.then_some(wanted));
     let consent = match (allowed, &remembered) {
         (Some(scope), _) => Some(Consent {
             id: server.fresh_id("co_"),
@@ -328,7 +333,7 @@ fn grant(
         amr: session.amr.clone(),
         sid: session.sid.clone(),
         nonce: request.nonce.clone(),
-        expires_at: now + server.config.tokens.refresh,
+        expires_at: now + server.grant_lifetime(client),
         terms: Terms {
             claims: request.claims.clone(),
             acr: request.acr.reached(&session.amr, &server.config.levels),

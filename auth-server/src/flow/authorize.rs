@@ -276,7 +276,7 @@ fn hint(
     user: Option<&str>,
 ) -> Hint {
     let compare = |subject: &str| match user {
-        Some(user) if user == subject => Hint::Same,
+        Some(user) if server.subject(client, user) == subject => Hint::Same,
         _ => Hint::Other,
     };
     let Some(token) = token else {

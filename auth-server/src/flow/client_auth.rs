@@ -245,12 +245,19 @@ async fn verify(
     check_header(client, &header)?;
     let now = server.now();
     let issuer = server.config.issuer.as_str();
-    let expires_at = check_claims(
-        &claims,
-        id,
-        &[issuer, &server.config.issuer.url("/token")],
-        now,
-    )?;
+    let token_endpoint = server.config.issuer.url("/token");
+    let audiences: &[&str] = if client.is_fapi() {
+        // FAPI 2.0 §5.3.2.1: the issuer as a string, and nothing else.
+        if !claims.get("aud").is_some_and(Value::is_string) {
+            return Err(
+                invalid_client("client_assertion: aud must be the issuer as a string").into(),
+            );
+        }
+        &[issuer]
+    } else {
+        &[issuer, &token_endpoint]
+    };
+    let expires_at = check_claims(&claims, id, audiences, now)?;
     let Some(jti) = claims.get("jti").and_then(Value::as_str) else {
         return Err(invalid_client("client_assertion: jti is missing (RFC 7523 3)").into());
     };
@@ -277,6 +284,11 @@ fn check_header(client: &Client, header: &Map<String, Value>) -> std::result::Re
     if header.contains_key("typ") && !text("typ").is_some_and(is_assertion) {
         return Err(invalid_client(
             "client_assertion: typ must be JWT or client-authentication+jwt",
+        ));
+    }
+    if client.is_fapi() && text("alg") == Some("RS256") {
+        return Err(invalid_client(
+            "client_assertion: FAPI allows PS256, ES256 and EdDSA",
         ));
     }
     let registered = client.metadata.token_endpoint_auth_signing_alg.as_deref();

@@ -287,7 +287,7 @@ pub async fn allow(server: &Server, browser: &Browser, waiting: &Waiting) -> Res
         amr: session.amr.clone(),
         sid: session.sid.clone(),
         nonce: None,
-        expires_at: now + server.config.tokens.refresh,
+        expires_at: now + server.grant_lifetime(client),
         terms: Terms {
             acr: Wanted::default().reached(&session.amr, &server.config.levels),
             ..Terms::default()

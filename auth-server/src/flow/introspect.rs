@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Result, Server, issue};
+use super::{Result, Server, clients, issue};
 use crate::protocol::client::Client;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::{Grant, Standing};
@@ -53,8 +53,10 @@ async fn refresh_token(server: &Server, token: &str) -> Result<Option<Value>> {
     let Some(row) = row.filter(|row| row.standing(server.now()) == Standing::Good) else {
         return Ok(None);
     };
+    let client = clients::last_known(server, &row.grant.client_id).await?;
+    let subject = client.map(|client| server.subject(&client, &row.grant.subject));
     Ok(Some(json!({
-        "active": true, "iss": server.config.issuer.as_str(), "sub": row.grant.subject, "client_id": row.grant.client_id,
+        "active": true, "iss": server.config.issuer.as_str(), "sub": subject, "client_id": row.grant.client_id,
         "scope": row.grant.scope, "exp": row.expires_at, "token_type": "refresh_token",
     })))
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::client_auth::Authenticated;
 use super::{Result, Server};
 use crate::protocol::claims::{AccessToken, IdToken};
-use crate::protocol::client::GrantType;
+use crate::protocol::client::{Client, GrantType};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
@@ -49,26 +49,29 @@ pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
         now,
         ..
     } = *order;
+    let (client, tokens) = (&asker.client, &server.config.tokens);
+    let subject = server.subject(client, &grant.subject);
     let mut response = access_token(
         server,
         asker,
-        &grant.subject,
+        &subject,
         scope,
         order.resources,
         Some(grant),
         now,
     )?;
     if scope.has("openid") {
-        let alg = asker.client.id_token_alg(&server.config.algorithms);
+        let alg = client.id_token_alg(&server.config.algorithms);
         let token = IdToken {
             issuer: server.config.issuer.as_str(),
+            subject: &subject,
             grant,
             access_token: &response.access_token,
             alg,
             nonce: order.nonce,
             user: order.user,
             now,
-            lifetime: server.config.tokens.id,
+            lifetime: client.metadata.id_token_lifetime.unwrap_or(tokens.id),
         };
         let signer = server.keys.signer(alg, now)?;
         response.id_token = Some(signer.sign(ID_TOKEN, &token.claims())?);
@@ -145,12 +148,14 @@ fn access_token(
     grant: Option<&Grant>,
     now: i64,
 ) -> Result<TokenResponse> {
+    let ids = resources.iter().map(String::as_str);
+    asker.client.check_resources(ids)?;
     let mut audience = resources.to_vec();
     // UserInfo is ours: a token that may ask there names us, and so does one for nothing else (rule A-27).
     if scope.has("openid") || audience.is_empty() {
         audience.push(server.config.issuer.as_str().to_owned());
     }
-    let lifetime = lifetime(server, resources);
+    let lifetime = lifetime(server, &asker.client, resources);
     // The grant's id in `jti` lets introspection and UserInfo see that the family was revoked.
     let unique = server.fresh_id("");
     let token = AccessToken {
@@ -196,11 +201,12 @@ fn access_alg(server: &Server, resources: &[String]) -> Result<Alg> {
     }
 }
 
-/// The shortest life that one of the resources asks for, else the server's.
-fn lifetime(server: &Server, resources: &[String]) -> i64 {
+/// The shortest life that one of the resources or the client's policy asks for, else the server's.
+fn lifetime(server: &Server, client: &Client, resources: &[String]) -> i64 {
     let registered = server.resources();
     let own = named(&registered, resources).filter_map(|resource| resource.access_lifetime);
-    own.min().unwrap_or(server.config.tokens.access)
+    let shortest = own.chain(client.metadata.access_token_lifetime).min();
+    shortest.unwrap_or(server.config.tokens.access)
 }
 
 fn named<'a>(registered: &'a [Resource], ids: &'a [String]) -> impl Iterator<Item = &'a Resource> {

@@ -29,6 +29,7 @@ pub mod refresh;
 pub mod register;
 pub mod restore;
 pub mod revoke;
+pub mod sector;
 pub mod sender;
 pub mod session;
 pub mod sign_in;
@@ -44,10 +45,12 @@ use crate::config::Config;
 use crate::effects::Effects;
 use crate::metrics::METRICS;
 use crate::outbound::Outbound;
+use crate::protocol::client::Client;
 use crate::protocol::metadata::{self, Capabilities};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::Resource;
 use crate::protocol::secret::{DerivationKey, identifier};
+use crate::protocol::subject;
 use crate::store::{self, Store};
 
 /// Why a flow did not do what was asked.
@@ -178,6 +181,19 @@ impl Inner {
     #[must_use]
     pub fn fresh_id(&self, prefix: &str) -> String {
         identifier(prefix, self.effects.fresh())
+    }
+
+    /// Who a user is to a client (OIDC Core §8).
+    #[must_use]
+    pub fn subject(&self, client: &Client, user_id: &str) -> String {
+        subject::of(&self.derivation, client, user_id)
+    }
+
+    /// Seconds after which a client's users sign in again.
+    #[must_use]
+    pub fn grant_lifetime(&self, client: &Client) -> i64 {
+        let own = client.metadata.refresh_token_lifetime;
+        own.unwrap_or(self.config.tokens.refresh)
     }
 
     /// Every registered resource: those of the file, then those of the store (at most seconds old).

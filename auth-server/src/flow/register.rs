@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Error, Result, Server, audit};
+use super::{Error, Result, Server, audit, sector};
 use crate::protocol::client::{Accepted, Client, Method, Origin};
 use crate::protocol::event::{Caller, Event};
 use crate::protocol::network;
@@ -39,9 +39,10 @@ pub async fn create(server: &Server, object: Map<String, Value>, caller: &Caller
     registered
 }
 
-fn accept(server: &Server, object: Map<String, Value>) -> Result<Accepted> {
+async fn accept(server: &Server, object: Map<String, Value>, caller: &Caller) -> Result<Accepted> {
     let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
     accepted.metadata.check(server.config.support())?;
+    sector::check(server, &accepted.metadata, caller).await?;
     Ok(accepted.offered(server.config.features)?)
 }
 
@@ -53,7 +54,7 @@ async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) 
             .setting("registration.dynamic")
             .into());
     }
-    let accepted = accept(server, object)?;
+    let accepted = accept(server, object, caller).await?;
     let now = server.now();
     let likeness = register::likeness(&accepted.metadata);
     if accepted.method == Method::None
@@ -191,7 +192,7 @@ pub async fn update(
             .as_ref()
             .is_some_and(|digest| given.digest().is(&Digest::stored(digest.clone())))
     })?;
-    let accepted = accept(server, object)?;
+    let accepted = accept(server, object, caller).await?;
     let fresh = match known.secret_digest {
         Some(_) => None,
         None => fresh_secret(server, accepted.method),

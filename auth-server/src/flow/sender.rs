@@ -92,8 +92,9 @@ pub async fn spend(server: &Server, proof: Option<&Proof>) -> Result<()> {
 
 /// Refuses a client that wants its tokens bound and shows no key (RFC 9449 §5.2).
 pub fn required(asker: &Authenticated) -> std::result::Result<(), Refusal> {
-    let wants = asker.client.metadata.dpop_bound_access_tokens == Some(true);
-    if wants && asker.proof.is_none() {
+    let client = &asker.client;
+    let wants_dpop = client.metadata.dpop_bound_access_tokens == Some(true);
+    if (wants_dpop && asker.proof.is_none()) || (client.is_fapi() && asker.confirmation.is_none()) {
         let why = "this client's tokens are bound to a key, and the header DPoP is missing";
         return Err(
             Refusal::new(Code::InvalidDpopProof, why).setting("clients.dpop_bound_access_tokens")

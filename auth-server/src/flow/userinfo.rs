@@ -51,8 +51,10 @@ pub async fn claims(server: &Server, token: &AccessToken) -> Result<UserInfo> {
     let Some(user) = server.store.user(&grant.subject).await? else {
         return Err(invalid().into());
     };
+    // Who the user is to this client: as the token says.
+    let subject = living.claims.get("sub").and_then(Value::as_str);
     let mut claims = claims::userinfo(
-        &user.id,
+        subject.unwrap_or(&user.id),
         &user.all_claims(),
         &scope,
         &grant.terms.claims.userinfo,

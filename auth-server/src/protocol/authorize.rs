@@ -91,6 +91,8 @@ pub struct Request {
     pub claims: ClaimsRequest,
     /// Levels of authentication that are asked for.
     pub acr: Wanted,
+    /// True when the operator has answered for the users: they are asked only when the request wants them to be.
+    pub first_party: bool,
     /// The key that alone may redeem the code (RFC 9449 §10).
     pub dpop_jkt: Option<Confirmation>,
 }
@@ -184,6 +186,7 @@ fn accept_rest(
         ));
     }
     let resources = resources(params, client, known.resources)?;
+    client.check_resources(resources.iter().map(|resource| resource.id.as_str()))?;
     let scope = scope(params.get("scope"), client, &resources)?;
     let scope = oxide::authorization(client, redirect, &scope, challenge.as_ref())?;
     let claims = match params
@@ -213,6 +216,7 @@ fn accept_rest(
         login_hint: bounded(params, "login_hint", 256)?,
         claims,
         acr,
+        first_party: client.skips_consent(),
         dpop_jkt: match params.get("dpop_jkt").filter(|_| known.features.dpop) {
             Some(text) => Some(Confirmation::from_dpop_jkt(text)?),
             None => None,

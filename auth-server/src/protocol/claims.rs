@@ -75,6 +75,8 @@ fn one_or_many(values: &[String]) -> Value {
 pub struct IdToken<'a> {
     /// `iss`
     pub issuer: &'a str,
+    /// `sub`: who the user is to the client.
+    pub subject: &'a str,
     /// What the user allowed.
     pub grant: &'a Grant,
     /// The token of the same answer, for `at_hash`.
@@ -98,7 +100,7 @@ impl IdToken<'_> {
         let grant = self.grant;
         let mut claims = single(self.user, &grant.terms.claims.id_token);
         claims.insert("iss".into(), json!(self.issuer));
-        claims.insert("sub".into(), json!(grant.subject));
+        claims.insert("sub".into(), json!(self.subject));
         claims.insert("aud".into(), json!(grant.client_id));
         claims.insert("iat".into(), json!(self.now));
         claims.insert("exp".into(), json!(self.now + self.lifetime));

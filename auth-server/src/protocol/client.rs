@@ -14,13 +14,11 @@ use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, user
 
 mod accept;
 mod metadata;
+mod policy;
 mod support;
 
 pub use metadata::Metadata;
 pub use support::Support;
-
-/// The profile of FAPI 2.0 (rule A-93).
-pub const FAPI2: &str = "fapi2";
 
 /// How a client came to us; it decides what the metadata may claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,32 +251,14 @@ impl Client {
     #[must_use]
     pub fn id_token_alg(&self, ours: &[jwt::Alg]) -> jwt::Alg {
         let registered = id_token_alg(&self.metadata).unwrap_or(None);
-        registered.unwrap_or_else(|| jwt::Alg::preferred(jwt::Alg::Rs256, ours))
+        registered.unwrap_or_else(|| jwt::Alg::preferred(self.default_alg(), ours))
     }
 
     /// The algorithm of its signed authorization answers (JARM §3), chosen like that of its ID tokens.
     #[must_use]
     pub fn authorization_alg(&self, ours: &[jwt::Alg]) -> jwt::Alg {
         let registered = authorization_alg(&self.metadata).unwrap_or(None);
-        registered.unwrap_or_else(|| jwt::Alg::preferred(jwt::Alg::Rs256, ours))
-    }
-
-    /// True under the profile `fapi2` (rule A-93).
-    #[must_use]
-    pub fn is_fapi(&self) -> bool {
-        self.origin.is_operators() && self.metadata.profile.as_deref() == Some(FAPI2)
-    }
-
-    /// True when its requests must be pushed (RFC 9126 §6).
-    #[must_use]
-    pub fn must_push(&self) -> bool {
-        self.is_fapi() || self.metadata.require_pushed_authorization_requests == Some(true)
-    }
-
-    /// True when its requests must be signed (RFC 9101 §10.5).
-    #[must_use]
-    pub fn must_sign_requests(&self) -> bool {
-        self.metadata.require_signed_request_object == Some(true)
+        registered.unwrap_or_else(|| jwt::Alg::preferred(self.default_alg(), ours))
     }
 
     /// Where its keys are, whatever they are for.

@@ -23,6 +23,8 @@ pub struct Features {
     pub dpop_nonces: bool,
     /// Encrypted tokens, answers and requests (RFC 7516).
     pub encryption: bool,
+    /// Subjects that clients of different sectors cannot compare (OIDC Core §8).
+    pub pairwise_subjects: bool,
     /// Pushed authorization requests (RFC 9126).
     pub pushed_requests: bool,
     /// Signed request objects in the parameter `request` (RFC 9101, OIDC Core §6.1).
@@ -41,6 +43,7 @@ impl Default for Features {
             dpop: true,
             dpop_nonces: false,
             encryption: false,
+            pairwise_subjects: true,
             pushed_requests: true,
             request_objects: true,
             request_uris: false,

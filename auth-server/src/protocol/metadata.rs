@@ -11,6 +11,7 @@ use super::jwt::Alg;
 use super::redirect::ResponseMode;
 use super::resource::Resource;
 use super::scope::OPENID;
+use super::subject;
 
 /// What is switched on.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,8 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     let grants = GrantType::ALL
         .into_iter()
         .filter(|grant| on.features.offers(*grant));
+    let mut subject_types = subject::TYPES.to_vec();
+    subject_types.retain(|kind| *kind == "public" || on.features.pairwise_subjects);
     let modes = ResponseMode::ALL.into_iter();
     let modes: Vec<_> = modes
         .filter(|mode| ResponseMode::parse(Some(mode), on.features).is_ok())
@@ -74,7 +77,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": on.documents,
-        "subject_types_supported": ["public"],
+        "subject_types_supported": subject_types,
         "id_token_signing_alg_values_supported": ours,
         "userinfo_signing_alg_values_supported": ours,
         "claim_types_supported": ["normal"],

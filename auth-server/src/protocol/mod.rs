@@ -18,6 +18,7 @@
 //! | RFC 5280 certificates | [`certificate`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
+//! | OIDC Core §8 subjects | [`subject`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
 //! | what is switched on | [`feature`] |
 
@@ -51,4 +52,5 @@ pub mod request_object;
 pub mod resource;
 pub mod scope;
 pub mod secret;
+pub mod subject;
 pub mod token;

@@ -94,7 +94,8 @@ pub fn next_step(
     let missing = wanted.minus(&earlier);
     // A program on the user's device cannot prove that it is the client it names (RFC 8252 §8.6): always ask.
     let ask = request.prompts.contains(&Prompt::Consent) || request.redirect.is_native();
-    if !missing.is_empty() || consented.is_none() || ask {
+    let unknown = !missing.is_empty() || consented.is_none();
+    if ask || unknown && !request.first_party {
         if silent {
             return Step::Refuse(Code::ConsentRequired);
         }

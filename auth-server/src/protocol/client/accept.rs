@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::{Accepted, Client, FAPI2, GrantType, KeySource, Metadata, Method, Origin};
+use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin};
 use crate::protocol::jwt;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
+use crate::protocol::subject;
 
 /// Most redirect URIs of one client.
 const MOST_REDIRECTS: usize = 50;
@@ -35,6 +36,12 @@ impl Client {
         userinfo_alg(&metadata)?;
         authorization_alg(&metadata)?;
         check_requests(&metadata)?;
+        subject::sector(&metadata)?;
+        if origin.is_operators() {
+            metadata.check_policy(method)?;
+        } else {
+            metadata.without_policy();
+        }
         metadata.token_endpoint_auth_method = Some(method.as_str().to_owned());
         metadata.token_endpoint_auth_methods_supported = None;
         metadata.grant_types = Some(
@@ -224,10 +231,7 @@ fn check_requests(metadata: &Metadata) -> Result<(), Refusal> {
     if bad.is_some() {
         return Err(invalid_metadata("request_uris must be https URLs"));
     }
-    match metadata.profile.as_deref() {
-        None | Some(FAPI2) => Ok(()),
-        Some(_) => Err(invalid_metadata("profile must be fapi2")),
-    }
+    Ok(())
 }
 
 /// One of the algorithms that we can sign with.

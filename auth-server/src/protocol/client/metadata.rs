@@ -48,6 +48,10 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dpop_bound_access_tokens: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sector_identifier_uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_age: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_acr_values: Option<Vec<String>>,
@@ -74,6 +78,21 @@ pub struct Metadata {
     /// (ours) a named set of rules for a client of the operator: `fapi2`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// (ours) `true` for an application of the operator's own: its users are not asked
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skip_consent: Option<bool>,
+    /// (ours) the resources that the client may use; all without it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<String>>,
+    /// (ours) seconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_token_lifetime: Option<i64>,
+    /// (ours) seconds
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token_lifetime: Option<i64>,
+    /// (ours) seconds, until the user signs in again
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_lifetime: Option<i64>,
     /// (ours) the resource of a request that names none
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_resource: Option<String>,

@@ -23,6 +23,10 @@ impl Metadata {
         if let Some(jwks) = &self.jwks {
             PublicKeys::parse(jwks).map_err(|why| invalid_metadata(format!("jwks: {why}")))?;
         }
+        if self.subject_type.as_deref() == Some("pairwise") && !support.features.pairwise_subjects {
+            return Err(invalid_metadata("subject_type pairwise is switched off")
+                .setting("features.pairwise_subjects"));
+        }
         let signed = [
             ("id_token_signed_response_alg", id_token_alg(self)?),
             ("userinfo_signed_response_alg", userinfo_alg(self)?),

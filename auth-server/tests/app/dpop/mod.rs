@@ -25,14 +25,14 @@ const TOKEN: &str = "https://as.example.com/token";
 const USERINFO: &str = "https://as.example.com/userinfo";
 
 /// A key of a client.
-struct Key {
+pub(crate) struct Key {
     alg: &'static str,
     private: Jwk,
     signer: Box<dyn JwsSigner>,
 }
 
 impl Key {
-    fn new() -> Key {
+    pub(crate) fn new() -> Key {
         Key::of("ES256")
     }
 
@@ -67,13 +67,13 @@ impl Key {
         }
     }
 
-    fn thumbprint(&self) -> String {
+    pub(crate) fn thumbprint(&self) -> String {
         let proof = self.proof("POST", TOKEN, &json!({}));
         verify_embedded(&proof).unwrap().2
     }
 
     /// A proof for a request, with these claims changed; `null` leaves one out.
-    fn proof(&self, method: &str, url: &str, change: &Value) -> String {
+    pub(crate) fn proof(&self, method: &str, url: &str, change: &Value) -> String {
         self.proof_with(method, url, change, &json!({}))
     }
 
