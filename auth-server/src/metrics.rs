@@ -42,6 +42,9 @@ pub struct Metrics {
     store_errors: Family<Word, Counter>,
     key_age: Family<Alg, Gauge>,
     store_connections: Family<State, Gauge>,
+    logout_notices: Family<Outcome, Counter>,
+    /// Clients that are still to be told of the end of a session.
+    pub notices_waiting: Gauge,
     /// Connections of clients that are open.
     pub connections: Gauge,
     /// Password checks that wait for a core.
@@ -211,6 +214,18 @@ impl Metrics {
                 "Requests to other hosts: ok, away, gone or useless, and how long they took",
                 Family::new_with_constructor(Seconds),
             ),
+            logout_notices: add(
+                all,
+                "auth_server_logout_notices",
+                "Attempts to tell clients that a session has ended: delivered, failed or given_up",
+                Family::default(),
+            ),
+            notices_waiting: add(
+                all,
+                "auth_server_logout_notices_waiting",
+                "Clients that are still to be told that a session has ended, as this node last saw it",
+                Gauge::default(),
+            ),
             key_age: add(
                 all,
                 "auth_server_signing_key_age_seconds",
@@ -233,6 +248,9 @@ impl Metrics {
         }
         for outcome in ["ok", "away", "gone", "useless"] {
             drop(self.fetches.get_or_create(&Outcome { outcome }));
+        }
+        for outcome in ["delivered", "failed", "given_up"] {
+            drop(self.logout_notices.get_or_create(&Outcome { outcome }));
         }
         drop(self.events.get_or_create(&Event {
             kind: Kind::Replay.as_str(),
@@ -280,6 +298,12 @@ impl Metrics {
     pub fn fetched(&self, outcome: &'static str, took: Duration) {
         let fetches = self.fetches.get_or_create(&Outcome { outcome });
         fetches.observe(took.as_secs_f64());
+    }
+
+    /// An attempt to tell a client that a session has ended.
+    pub fn logout_notice(&self, outcome: &'static str) {
+        let notices = self.logout_notices.get_or_create(&Outcome { outcome });
+        notices.inc();
     }
 
     /// The database connections that are in use and that are not.

@@ -13,6 +13,7 @@ mod address;
 #[cfg(feature = "otlp")]
 mod collector;
 mod freshness;
+mod notify;
 mod resolve;
 mod share;
 mod wanted;
@@ -34,6 +35,7 @@ use url::{Host, Url};
 
 #[cfg(feature = "otlp")]
 pub use self::collector::Collector;
+pub use self::notify::Told;
 use self::resolve::{Resolver, Unreachable};
 pub use self::share::Share;
 use self::wanted::Wanted;

@@ -130,7 +130,7 @@ pub(super) struct Replace {
 impl Clients {
     pub(super) async fn run(self, source: &Source) -> Result {
         match self {
-            Clients::Add(add) => add.run(source).await,
+            Clients::Add(add) => Box::pin(add.run(source)).await,
             Clients::List(list) => source.work(async |operator| list.run(operator).await).await,
             Clients::Show(show) => source.work(async |operator| show.run(operator).await).await,
             Clients::Secret(replace) => {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::authorize::Running;
-use super::session::Browser;
+use super::session::{self, Browser};
 use super::{Result, Server};
 use crate::protocol::authorize::Request;
 use crate::protocol::client::Client;
@@ -118,13 +118,15 @@ pub async fn with_code(
         };
         server.entry(event, &browser.caller)
     });
+    let state = session::state(server, client, request, &session.sid);
+    let joins = session::joins(server, client, request, session);
     let session = session.digest.clone();
     let claimed = claim.digests();
     let kept = server
         .store
         .write(
-            (session, digest, facts, consent, entry, claimed),
-            move |tx, (session, digest, facts, consent, entry, claimed)| {
+            (session, digest, facts, consent, entry, claimed, joins),
+            move |tx, (session, digest, facts, consent, entry, claimed, joins)| {
                 Box::pin(async move {
                     // A new password ends the sessions and revokes what they got: nothing may come after it.
                     if !tx.hold_session(session).await? {
@@ -140,6 +142,11 @@ pub async fn with_code(
                     if let Some(entry) = entry {
                         tx.record(entry, now);
                     }
+                    let grant = &facts.grant;
+                    for (channel, expires_at) in joins {
+                        tx.join_session(&grant.sid, &grant.client_id, *channel, *expires_at)
+                            .await?;
+                    }
                     tx.insert_code(digest, &facts).await?;
                     Ok(Ok(()))
                 })
@@ -148,7 +155,8 @@ pub async fn with_code(
         .await?;
     kept?;
     let issuer = server.config.issuer.as_str();
-    let fields = request.redirect.answer(code.reveal(), issuer);
+    let mut fields = request.redirect.answer(code.reveal(), issuer);
+    fields.extend(state.map(|state| ("session_state", state)));
     Ok(Next::Deliver(deliver(
         server,
         client,

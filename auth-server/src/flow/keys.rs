@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::published::Published;
-use super::{Error, Result};
+use super::{Error, Result, Server};
 use crate::protocol::jwt::{
     self, Alg, DecryptionKey, Encrypted, Invalid, KeyUse, PrivateKey, SigningKey, Wrap,
 };
@@ -207,6 +207,32 @@ impl KeyRing {
         }
         Ok(())
     }
+}
+
+/// The claims of a token of ours, however old: its key may have left the key set, as long as it is still kept and was not
+/// withdrawn.
+pub async fn verify_former(
+    server: &Server,
+    token: &str,
+    typ: &str,
+) -> Result<Option<Map<String, Value>>> {
+    if let Some(claims) = server.keys.verify(token, typ) {
+        return Ok(Some(claims));
+    }
+    let Some(kid) = jwt::kid_of(token).filter(|kid| !kid.contains('\0')) else {
+        return Ok(None);
+    };
+    let published = server.keys.all();
+    if published.iter().any(|ring| ring.key.kid == kid) {
+        return Ok(None);
+    }
+    let row = server.store.former_key(&kid).await?;
+    let signs = |row: &StoredKey| matches!(KeyUse::parse(&row.alg), Some(KeyUse::Sign(_)));
+    let key = match row.filter(signs) {
+        Some(row) => unseal(&server.keys.master, &row)?.into_signing_key()?,
+        None => None,
+    };
+    Ok(key.and_then(|key| key.verify(token, typ).ok()))
 }
 
 /// Opens a stored key; fails when the master key is not the one that it was sealed with.

@@ -20,6 +20,8 @@ pub mod issue;
 pub mod keys;
 pub mod limits;
 pub mod logos;
+pub mod logout;
+pub mod notices;
 pub mod operator;
 pub mod par;
 pub mod passwords;
@@ -152,6 +154,8 @@ pub struct Inner {
     pub logos: logos::Logos,
     /// How often callers may ask and be wrong.
     pub limits: limits::Limits,
+    /// Wakes the delivery of notices about ended sessions.
+    pub notices: tokio::sync::Notify,
     /// True once the server was asked to stop: it finishes what it began and is not ready for more.
     pub stopping: AtomicBool,
     /// The discovery document.

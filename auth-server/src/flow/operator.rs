@@ -69,7 +69,7 @@ impl Operator<'_> {
                         Change::AddUser(user) => tx.insert_user(user, "operator", now).await?,
                         Change::SetPassword(user, hash, grants) => {
                             // Sessions end first: one of them may be getting a code at this moment.
-                            let set = tx.set_password(&user.username, hash).await?;
+                            let set = tx.set_password(&user.username, hash, now).await?;
                             if *grants == Grants::Revoked {
                                 tx.revoke_grants_of(&user.id, now).await?;
                             }
@@ -77,7 +77,7 @@ impl Operator<'_> {
                         }
                         Change::DisableUser(user) => tx.disable_user(&user.username, now).await?,
                         Change::EnableUser(user) => tx.enable_user(&user.username).await?,
-                        Change::DeleteUser(user) => tx.delete_user(&user.username).await?,
+                        Change::DeleteUser(user) => tx.delete_user(&user.username, now).await?,
                         Change::AddClient(client) => tx.insert_client(client).await?,
                         Change::ReplaceSecret(id, digest) => {
                             tx.replace_client_secret(id, digest).await?

@@ -1,9 +1,13 @@
 //! A browser: its cookie from before sign-in, and the session of the user who signed in.
 
 use super::{Result, Server};
+use crate::protocol::authorize::Request;
+use crate::protocol::client::{Channel, Client};
 use crate::protocol::event::Caller;
+use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::secret::{Kind, Secret, same};
+use crate::protocol::session_state;
 use crate::store::{Session, User};
 
 /// How often a session's last use is written, in seconds.
@@ -99,4 +103,41 @@ async fn living(server: &Server, cookie: &Secret) -> Result<Option<(Session, Use
             .await?;
     }
     Ok(Some((session, user)))
+}
+
+/// How an OpenID client hears of the end of the session, and until when that is remembered.
+pub(super) fn joins(
+    server: &Server,
+    client: &Client,
+    request: &Request,
+    session: &Session,
+) -> Vec<(Channel, i64)> {
+    if !request.scope.has("openid") {
+        return vec![];
+    }
+    let channels = client.channels(server.config.features).into_iter();
+    channels
+        .map(|channel| (channel, session.expires_at))
+        .collect()
+}
+
+/// By what an OpenID client watches the session (Session Management 1.0 §2).
+pub(super) fn state(
+    server: &Server,
+    client: &Client,
+    request: &Request,
+    sid: &str,
+) -> Option<String> {
+    if !server.config.features.session_management || !request.scope.has("openid") {
+        return None;
+    }
+    let uri = RegisteredUri::parse(request.redirect.uri()).ok()?;
+    let browser = session_state::browser_state(&server.derivation, sid);
+    let salt = server.fresh_id("");
+    Some(session_state::session_state(
+        &client.id,
+        &uri.origin()?,
+        &browser,
+        &salt,
+    ))
 }

@@ -102,7 +102,7 @@ async fn start_session(
     };
     let entry = server.entry(event, &browser.caller);
     let (new, old, request) = (
-        session.clone(),
+        session,
         browser.session_digest().map(str::to_owned),
         request.map(str::to_owned),
     );
@@ -115,12 +115,22 @@ async fn start_session(
                 Box::pin(async move {
                     // The check took its time: a password that was replaced meanwhile opens nothing.
                     if !tx.hold_password(&new.user_id, hash).await? {
-                        return Ok(false);
+                        return Ok(None);
                     }
-                    if let Some(old) = &old {
-                        tx.delete_session(old).await?;
+                    let mut new = new.clone();
+                    if let Some(old) = &old
+                        && let Some(ended) = tx.end_session(old).await?
+                    {
+                        if ended.user_id == new.user_id {
+                            // The same person again: for the clients it is the same session.
+                            new.sid = ended.sid;
+                            tx.prolong_session(&new.sid, new.expires_at).await?;
+                        } else {
+                            tx.leave_notices(&ended, now).await?;
+                            tx.revoke_grants_in(&ended, now).await?;
+                        }
                     }
-                    tx.insert_session(new).await?;
+                    tx.insert_session(&new).await?;
                     if let Some(request) = &request {
                         tx.sign_in_request(request, &new.digest).await?;
                     }
@@ -129,14 +139,15 @@ async fn start_session(
                         tx.forgive_attempt(address).await?;
                     }
                     tx.record(entry, now);
-                    Ok(true)
+                    Ok(Some(new))
                 })
             },
         )
         .await?;
-    if !began {
+    let Some(session) = began else {
         return Ok(Attempt::Wrong);
-    }
+    };
+    server.notices.notify_one();
     Ok(Attempt::SignedIn {
         cookie,
         device,
@@ -204,29 +215,4 @@ impl Limits {
             (limit, refusal.setting("sign_in").retry_after(wait))
         }))
     }
-}
-
-/// Ends the browser's session.
-#[tracing::instrument(target = "otel", name = "flow.sign_out", skip_all)]
-pub async fn out(server: &Server, browser: &Browser) -> Result<()> {
-    let Some((session, _)) = &browser.signed_in else {
-        return Ok(());
-    };
-    let now = server.now();
-    let digest = session.digest.clone();
-    let event = Event::SignOut {
-        user: session.user_id.clone(),
-    };
-    let entry = server.entry(event, &browser.caller);
-    server
-        .store
-        .write((digest, entry), move |tx, (digest, entry)| {
-            Box::pin(async move {
-                tx.delete_session(digest).await?;
-                tx.record(entry, now);
-                Ok(())
-            })
-        })
-        .await?;
-    Ok(())
 }

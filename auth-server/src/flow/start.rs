@@ -35,6 +35,7 @@ impl Server {
             client_keys: client_keys::Cache::default(),
             logos: logos::Logos::default(),
             limits: limits::Limits::new(&config.limits),
+            notices: tokio::sync::Notify::new(),
             stopping: AtomicBool::new(false),
             metadata: published::Published::new(&super::metadata(&config, &config.resources)),
             refusals: audit::Refusals::default(),

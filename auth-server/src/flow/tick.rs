@@ -1,12 +1,12 @@
 //! What happens by itself: keys and resources are read again when they were changed, and every second in any case, keys
-//! rotate when due, and expired rows are swept.
+//! rotate when due, expired rows are swept, and clients are told of the ends of sessions.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Result, Server, keys};
+use super::{Result, Server, keys, notices};
 use crate::store::Walk;
 
 /// How soon a change made elsewhere is seen here, when nothing was heard of it.
@@ -35,6 +35,7 @@ pub async fn run(server: Server, stop: CancellationToken) {
         () = stop.cancelled() => {}
         () = follow(&server) => {}
         () = forget(&server) => {}
+        () = notices::run(&server) => {}
     }
 }
 

@@ -1,13 +1,13 @@
-//! The user's own pages: what is connected, disconnecting, signing out.
+//! The user's own pages: what is connected, and disconnecting.
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::error::Error;
 use super::extract::{Posted, Visitor};
-use super::{cookies, pages, render};
+use super::{pages, render};
+use crate::flow::Server;
 use crate::flow::account::{self, Connected};
-use crate::flow::{Server, sign_in};
 use crate::protocol::scope::Scope;
 
 /// `GET /`
@@ -69,56 +69,4 @@ pub(crate) async fn disconnect(
 ) -> Result<Response, Error> {
     account::disconnect(&server, &browser, form.need("grant")?).await?;
     Ok(Redirect::to(&format!("{}/", server.config.issuer.path())).into_response())
-}
-
-/// `GET /logout`: asks, because a link on any site could lead here.
-pub(crate) async fn confirm_logout(
-    State(server): State<Server>,
-    Visitor(browser): Visitor,
-) -> Result<Response, Error> {
-    let view = pages::Logout {
-        layout: render::layout(&server),
-        hidden: render::hidden(&server, &browser, None),
-        user: render::visitor(&browser),
-        app: None,
-    };
-    render::page(&server, &browser, &view, None)
-}
-
-/// `POST /logout`
-pub(crate) async fn logout(
-    State(server): State<Server>,
-    posted: Posted,
-) -> Result<Response, Error> {
-    if posted.form.get("decision") == Some("cancel") {
-        return Ok(Redirect::to(&format!("{}/", server.config.issuer.path())).into_response());
-    }
-    sign_out(State(server), posted).await
-}
-
-/// `POST /sign-out`
-pub(crate) async fn sign_out(
-    State(server): State<Server>,
-    Posted { browser, .. }: Posted,
-) -> Result<Response, Error> {
-    sign_in::out(&server, &browser).await?;
-    let mut response =
-        Redirect::to(&format!("{}/signed-out", server.config.issuer.path())).into_response();
-    cookies::end_session(&server, response.headers_mut());
-    Ok(response)
-}
-
-/// `GET /signed-out`
-pub(crate) async fn signed_out(
-    State(server): State<Server>,
-    Visitor(browser): Visitor,
-) -> Result<Response, Error> {
-    render::page(
-        &server,
-        &browser,
-        &pages::SignedOut {
-            layout: render::layout(&server),
-        },
-        None,
-    )
 }

@@ -7,6 +7,7 @@ use crate::flow::Server;
 use crate::flow::session::Browser;
 use crate::protocol::known_device;
 use crate::protocol::secret::Secret;
+use crate::protocol::session_state::browser_state;
 
 /// Cookie names of this server.
 #[derive(Clone, Copy)]
@@ -17,6 +18,8 @@ pub(crate) struct Names {
     pub(crate) session: &'static str,
     /// Browsers in which somebody signed in before; it stays when the session ends.
     pub(crate) device: &'static str,
+    /// What frames of clients read of the session (Session Management 1.0); only where that is switched on.
+    pub(crate) state: &'static str,
     secure: bool,
 }
 
@@ -27,6 +30,7 @@ impl Names {
                 browser: "browser",
                 session: "session",
                 device: "device",
+                state: "session-state",
                 secure: false,
             }
         } else {
@@ -34,6 +38,7 @@ impl Names {
                 browser: "__Host-browser",
                 session: "__Host-session",
                 device: "__Host-device",
+                state: "__Host-session-state",
                 secure: true,
             }
         }
@@ -86,10 +91,39 @@ pub(crate) fn remember_device(server: &Server, mark: &str, headers: &mut HeaderM
     append(headers, names.device, mark, max_age, names.secure);
 }
 
-/// Removes the session cookie.
+/// Removes the session cookie, and what others read of it.
 pub(crate) fn end_session(server: &Server, headers: &mut HeaderMap) {
     let names = Names::of(server);
     append(headers, names.session, "", Some(0), names.secure);
+    if server.config.features.session_management {
+        show(headers, names, "", 0);
+    }
+}
+
+/// Lets frames of clients see whether the session is still the same. It is a cookie of its own: scripts read it, and the
+/// frames stand on pages of other sites.
+pub(crate) fn show_state(server: &Server, browser: &Browser, headers: &mut HeaderMap) {
+    if server.config.features.session_management
+        && let Some((session, _)) = &browser.signed_in
+    {
+        let state = browser_state(&server.derivation, &session.sid);
+        let lifetime = server.config.sessions.lifetime;
+        show(headers, Names::of(server), &state, lifetime);
+    }
+}
+
+fn show(headers: &mut HeaderMap, names: Names, value: &str, max_age: i64) {
+    // Without TLS there is no `None`; a loopback issuer and its clients are the same site.
+    let site = if names.secure {
+        "SameSite=None; Secure"
+    } else {
+        "SameSite=Lax"
+    };
+    let name = names.state;
+    let text = format!("{name}={value}; Path=/; {site}; Max-Age={max_age}");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(header::SET_COOKIE, value);
+    }
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str, max_age: Option<i64>, secure: bool) {

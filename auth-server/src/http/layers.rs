@@ -139,7 +139,14 @@ fn request_id(request: &Request, server: &Server) -> Option<String> {
 }
 
 /// Pages on which a client's own page may wait: it opened them in a popup, and would lose sight of them.
-const OPENED_BY_CLIENTS: [&str; 3] = ["/authorize", "/sign-in", "/consent"];
+const OPENED_BY_CLIENTS: [&str; 6] = [
+    "/authorize",
+    "/sign-in",
+    "/consent",
+    "/end-session",
+    "/logout",
+    "/signed-out",
+];
 
 /// Turns a refusal into the error page, for the routes that people see.
 pub(crate) async fn pages(State(server): State<Server>, request: Request, next: Next) -> Response {

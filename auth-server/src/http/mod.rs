@@ -2,6 +2,7 @@
 
 mod account;
 mod authorize;
+mod check_session;
 mod consent;
 mod cookies;
 mod device;
@@ -11,6 +12,7 @@ mod error;
 mod extract;
 mod layers;
 mod limit;
+mod logout;
 pub(crate) mod metrics;
 mod pages;
 mod qr;
@@ -70,12 +72,10 @@ pub fn router(server: &Server) -> Router {
         .route("/authorize", get(authorize::start).post(authorize::post))
         .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/consent", get(consent::show).post(consent::submit))
-        .route(
-            "/logout",
-            get(account::confirm_logout).post(account::logout),
-        )
-        .route("/sign-out", post(account::sign_out))
-        .route("/signed-out", get(account::signed_out))
+        .route("/end-session", get(logout::start).post(logout::post))
+        .route("/logout", get(logout::ask).post(logout::submit))
+        .route("/sign-out", post(logout::sign_out))
+        .route("/signed-out", get(logout::signed_out))
         .route("/account/disconnect", post(account::disconnect))
         .route("/", get(account::show));
     let pages = if on.device {
@@ -96,6 +96,7 @@ pub fn router(server: &Server) -> Router {
         limit::per_address(pages, server).layer(from_fn_with_state(server.clone(), layers::pages));
     let plain = Router::new()
         .route("/assets/style.css", get(style))
+        .route("/check-session", get(check_session::show))
         .route("/health/live", get(|| async { "ok" }))
         .route("/health/ready", get(ready));
 

@@ -10,7 +10,7 @@
 //! | [`DeviceConfirm`] | `device-confirm` | `GET /device/confirm` | `POST /device/confirm`: `csrf`, `user_code`, `shown`, `decision=allow\|deny\|switch` |
 //! | [`DeviceDone`] | `device-allowed`, `device-denied` | `GET /device/allowed`, `GET /device/denied` | – |
 //! | [`DeviceScreen`] | `device-screen` | `GET /device/show` | – |
-//! | [`Logout`] | `logout` | `GET /logout` | `POST /logout`: `csrf`, `request`, `decision=confirm\|cancel` |
+//! | [`Logout`] | `logout` | `GET /logout` | `POST /logout`: `csrf`, `request` (a client's), `decision=confirm\|cancel` |
 //! | [`SignedOut`] | `signed-out` | `GET /signed-out` | – |
 //! | [`FormPost`] | `form-post` | `/authorize`, `POST /consent` | the response fields, to the client's redirect URI |
 //! | [`Account`] | `account` | `GET /` | `POST /account/disconnect`: `csrf`, `grant`; `POST /sign-out`: `csrf` |
@@ -18,7 +18,7 @@
 //!
 //! The style sheet is served at `/assets/style.css` ([`STYLE`], [`style_href`]). No page needs script, and none holds an
 //! inline style, so `default-src 'none'; style-src 'self'; img-src 'self' data:` suffices; [`FormPost`] alone
-//! carries one script, under a nonce.
+//! carries one script, under a nonce, and so does [`CheckSession`], which is no page.
 
 mod device;
 mod error;
@@ -191,6 +191,10 @@ pub(crate) struct Logout {
     pub user: Option<Visitor>,
     /// The app that asked, when it is known for certain.
     pub app: Option<App>,
+    /// For the developer of the client: what of its request cannot be followed.
+    pub problem: Option<String>,
+    /// The one setting that would change that.
+    pub setting: Option<String>,
 }
 
 /// Says that the session is over.
@@ -198,6 +202,20 @@ pub(crate) struct Logout {
 #[template(path = "signed_out.html")]
 pub(crate) struct SignedOut {
     pub layout: Layout,
+    /// Pages of apps that hear of it when they are loaded.
+    pub frames: Vec<String>,
+    /// Where it goes on.
+    pub next: Option<Leave>,
+}
+
+/// The frame in which pages of clients watch the session (Session Management 1.0): no page of ours, and seen by nobody.
+#[derive(Debug, Default, Page)]
+#[template(path = "check_session.html")]
+pub(crate) struct CheckSession {
+    /// The cookie that it reads.
+    pub cookie: &'static str,
+    /// The nonce of `script-src 'nonce-…'`.
+    pub nonce: String,
 }
 
 /// Carries an authorization response to the client by POST (OAuth 2.0 Form Post Response Mode).
@@ -462,6 +480,27 @@ mod tests {
             hidden: hidden(),
             user: Some(alice()),
             app,
+            ..Logout::default()
+        }
+    }
+
+    fn refused_logout() -> Logout {
+        Logout {
+            problem: Some("<b>not registered</b>".into()),
+            setting: Some("clients.post_logout_redirect_uris".into()),
+            ..logout(Some(hostile()))
+        }
+    }
+
+    fn leaving() -> SignedOut {
+        SignedOut {
+            layout: layout(),
+            frames: vec!["https://app.example/front?a=b&c=\"".into()],
+            next: Some(Leave {
+                app: hostile().name,
+                host: "app.example".into(),
+                uri: "https://app.example/bye?a=b".into(),
+            }),
         }
     }
 
@@ -565,10 +604,8 @@ mod tests {
             ),
             ("logout", Box::new(|| logout(None).render())),
             ("logout", Box::new(|| logout(Some(hostile())).render())),
-            (
-                "signed-out",
-                Box::new(|| SignedOut { layout: layout() }.render()),
-            ),
+            ("signed-out", Box::new(|| leaving().render())),
+            ("logout", Box::new(|| refused_logout().render())),
             ("form-post", Box::new(|| form_post().render())),
             ("account", Box::new(|| account(app()).render())),
             ("account", Box::new(|| account(hostile()).render())),
@@ -920,9 +957,13 @@ mod tests {
             for event in ["onclick", "onload", "onerror", "onsubmit"] {
                 assert!(values(&html, event).is_empty(), "{name}");
             }
+            for frame in tags(&html, "iframe") {
+                assert!(frame.contains("sandbox=\"allow-scripts allow-same-origin\""));
+            }
             let own = |link: &&str| link.starts_with("/tenant/") || link.starts_with("data:image/");
             for source in values(&html, "src") {
-                assert!(own(&source), "{name}: {source}");
+                let framed = name == "signed-out" && source.starts_with("https://app.example/");
+                assert!(framed || own(&source), "{name}: {source}");
             }
             for link in tags(&html, "link") {
                 assert!(values(link, "href").iter().all(own), "{name}: {link}");

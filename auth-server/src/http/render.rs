@@ -13,7 +13,7 @@ use crate::flow::authorize::Running;
 use crate::flow::logos;
 use crate::flow::session::Browser;
 use crate::protocol::client::{Client, Origin};
-use crate::protocol::redirect::Delivery;
+use crate::protocol::redirect::{Delivery, RegisteredUri};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::resource::Resource;
 use crate::protocol::scope::Scope;
@@ -35,6 +35,41 @@ pub(crate) fn page(
     let mut response = (StatusCode::OK, policy(&form_action, None), Html(html)).into_response();
     cookies::remember_browser(server, browser, response.headers_mut());
     Ok(response)
+}
+
+/// A page that loads pages of clients in frames, and no others (Front-Channel Logout 1.0 §2).
+pub(crate) fn framing_page(
+    server: &Server,
+    browser: &Browser,
+    view: &impl Page,
+    frames: &[String],
+) -> Result<Response, Error> {
+    let mut response = page(server, browser, view, None)?;
+    let mut origins: Vec<String> = frames.iter().map(|uri| source(uri)).collect();
+    origins.sort();
+    origins.dedup();
+    let headers = response.headers_mut();
+    let policy = headers.get(header::CONTENT_SECURITY_POLICY);
+    let policy = policy
+        .and_then(|policy| policy.to_str().ok())
+        .unwrap_or_default();
+    let policy = format!("{policy}; frame-src {}", origins.join(" "));
+    if let Ok(value) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, value);
+    }
+    Ok(response)
+}
+
+/// What a person should read of a URI: its host, or the scheme of an app.
+pub(crate) fn host(uri: &str) -> String {
+    RegisteredUri::parse(uri).map_or_else(
+        |_| {
+            let uri = url::Url::parse(uri).ok();
+            uri.and_then(|uri| uri.host_str().map(str::to_owned))
+                .unwrap_or_default()
+        },
+        |uri| uri.host(),
+    )
 }
 
 /// The headers of a page: nothing is loaded but our style sheet, and nobody frames us.
@@ -73,7 +108,11 @@ pub(crate) fn go(server: &Server, browser: &Browser, next: Next) -> Result<Respo
         Next::Consent(reference) => {
             Redirect::to(&format!("{base}/consent?request={reference}")).into_response()
         }
-        Next::Deliver(delivery) => deliver(server, delivery)?,
+        Next::Deliver(delivery) => {
+            let mut response = deliver(server, delivery)?;
+            cookies::show_state(server, browser, response.headers_mut());
+            response
+        }
         Next::Explain {
             refusal,
             client,
@@ -110,18 +149,21 @@ fn explain(
     Ok((StatusCode::BAD_REQUEST, policy("'none'", None), Html(html)).into_response())
 }
 
+/// On to a client.
+pub(crate) fn redirect(uri: &str) -> Result<Response, Error> {
+    let location = HeaderValue::from_str(uri)
+        .map_err(|e| anyhow::anyhow!("the redirect URI is no header value: {e}"))?;
+    Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
+}
+
 fn deliver(server: &Server, delivery: Delivery) -> Result<Response, Error> {
     match delivery {
-        Delivery::Location(uri) => {
-            let location = HeaderValue::from_str(&uri)
-                .map_err(|e| anyhow::anyhow!("the redirect URI is no header value: {e}"))?;
-            Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
-        }
+        Delivery::Location(uri) => redirect(&uri),
         Delivery::FormPost { action, fields } => {
             let nonce = server.fresh_id("");
             let headers = policy(&source(&action), Some(&nonce));
-            let redirect_host = crate::protocol::redirect::RegisteredUri::parse(&action)
-                .map_or_else(|_| String::new(), |uri| uri.host());
+            let redirect_host =
+                RegisteredUri::parse(&action).map_or_else(|_| String::new(), |uri| uri.host());
             let view = pages::FormPost {
                 layout: layout(server),
                 action,

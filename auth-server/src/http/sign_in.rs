@@ -89,6 +89,7 @@ pub(crate) async fn submit(
             let next = proceed(&server, &browser, running.as_ref(), code.as_ref()).await;
             let mut response = next.unwrap_or_else(IntoResponse::into_response);
             cookies::start_session(&server, &cookie, response.headers_mut());
+            cookies::show_state(&server, &browser, response.headers_mut());
             cookies::remember_device(&server, &device, response.headers_mut());
             Ok(response)
         }

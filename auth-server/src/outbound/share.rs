@@ -4,6 +4,8 @@
 const PER_HOST: u32 = 300;
 /// The same for what was never accepted before.
 const PER_HOST_UNKNOWN: u32 = 60;
+/// The same for what a host's clients asked to be told.
+const PER_HOST_TOLD: u32 = 1200;
 
 /// Whose share of a host's requests one spends. Nobody knows who makes us ask, so strangers have a small share, and what
 /// was accepted before has one that they cannot use up.
@@ -16,6 +18,8 @@ pub enum Share<'a> {
     Strangers(&'a str),
     /// Logos.
     Pictures,
+    /// What clients asked to be told.
+    Notices,
 }
 
 impl Share<'_> {
@@ -23,6 +27,7 @@ impl Share<'_> {
         match self {
             Share::Known => PER_HOST,
             Share::Strangers(_) | Share::Pictures => PER_HOST_UNKNOWN,
+            Share::Notices => PER_HOST_TOLD,
         }
     }
 
@@ -31,6 +36,7 @@ impl Share<'_> {
             Share::Known => "known",
             Share::Strangers(_) => "strangers",
             Share::Pictures => "pictures",
+            Share::Notices => "notices",
         }
     }
 }

@@ -13,10 +13,12 @@ use super::secret::{Digest, fingerprint};
 use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
+mod logout;
 mod metadata;
 mod policy;
 mod support;
 
+pub use logout::Channel;
 pub use metadata::Metadata;
 pub use support::Support;
 

@@ -21,8 +21,19 @@ pub enum Event {
     SignInRefused { user: Option<String> },
     /// Too many attempts came before, for this user or from this network.
     SignInThrottled { user: Option<String>, by: Limit },
-    /// A session ended at the user's wish.
-    SignOut { user: String },
+    /// A session ended at the user's wish; `client` when one asked for it.
+    SignOut {
+        user: String,
+        client: Option<String>,
+    },
+    /// A client was told that a session has ended.
+    LogoutNotice { user: String, client: String },
+    /// A client could not be told, however often it was tried.
+    LogoutNoticeGivenUp {
+        user: String,
+        client: String,
+        why: String,
+    },
     /// The user allowed this scope, with what was allowed before.
     Consent {
         user: String,
@@ -228,7 +239,13 @@ impl Event {
             Event::SignIn { user } => (Kind::SignIn, Done, Some(user), None),
             Event::SignInRefused { user } => (Kind::SignIn, Refused, user.as_deref(), None),
             Event::SignInThrottled { user, .. } => (Kind::SignIn, Throttled, user.as_deref(), None),
-            Event::SignOut { user } => (Kind::SignOut, Done, Some(user), None),
+            Event::SignOut { user, client } => (Kind::SignOut, Done, Some(user), client.as_deref()),
+            Event::LogoutNotice { user, client } => {
+                (Kind::LogoutNotice, Done, Some(user), Some(client))
+            }
+            Event::LogoutNoticeGivenUp { user, client, .. } => {
+                (Kind::LogoutNotice, Refused, Some(user), Some(client))
+            }
             Event::Consent { user, client, .. } => (Kind::Consent, Done, Some(user), Some(client)),
             Event::ConsentRefused { user, client } => {
                 (Kind::Consent, Refused, user.as_deref(), Some(client))

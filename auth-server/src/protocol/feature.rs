@@ -15,6 +15,14 @@ use super::client::GrantType;
 pub struct Features {
     /// The parameter `claims` (OIDC Core §5.5).
     pub claims_parameter: bool,
+    /// The `end_session_endpoint` (RP-Initiated Logout 1.0).
+    pub rp_initiated_logout: bool,
+    /// Logout tokens for clients of an ended session (Back-Channel Logout 1.0).
+    pub backchannel_logout: bool,
+    /// Frames of clients on the signed-out page (Front-Channel Logout 1.0).
+    pub frontchannel_logout: bool,
+    /// The `check_session_iframe` and `session_state` (Session Management 1.0).
+    pub session_management: bool,
     /// Device authorization (RFC 8628).
     pub device: bool,
     /// Tokens bound to a key of the client (RFC 9449).
@@ -39,6 +47,10 @@ impl Default for Features {
     fn default() -> Features {
         Features {
             claims_parameter: true,
+            rp_initiated_logout: true,
+            backchannel_logout: true,
+            frontchannel_logout: true,
+            session_management: false,
             device: false,
             dpop: true,
             dpop_nonces: false,

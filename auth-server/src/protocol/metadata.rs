@@ -103,6 +103,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         let names: Vec<_> = on.levels.iter().map(|level| &level.name).collect();
         document["acr_values_supported"] = json!(names);
     }
+    logout(&mut document, issuer, on.features);
     if on.registration {
         document["registration_endpoint"] = json!(issuer.url("/register"));
     }
@@ -121,6 +122,24 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         );
     }
     document
+}
+
+/// What there is for the ends of sessions.
+fn logout(document: &mut Value, issuer: &Issuer, on: Features) {
+    if on.rp_initiated_logout {
+        document["end_session_endpoint"] = json!(issuer.url("/end-session"));
+    }
+    if on.backchannel_logout {
+        document["backchannel_logout_supported"] = json!(true);
+        document["backchannel_logout_session_supported"] = json!(true);
+    }
+    if on.frontchannel_logout {
+        document["frontchannel_logout_supported"] = json!(true);
+        document["frontchannel_logout_session_supported"] = json!(true);
+    }
+    if on.session_management {
+        document["check_session_iframe"] = json!(issuer.url("/check-session"));
+    }
 }
 
 #[cfg(test)]
@@ -146,6 +165,7 @@ mod tests {
             on["id_token_signing_alg_values_supported"],
             json!(["PS256"])
         );
+        assert_eq!(on["end_session_endpoint"], "https://h/p/end-session");
         assert_eq!(on["client_id_metadata_document_supported"], true);
         assert_eq!(on["dpop_signing_alg_values_supported"][0], "ES256");
         let off = document(
@@ -158,14 +178,25 @@ mod tests {
                 features: Features {
                     claims_parameter: false,
                     dpop: false,
+                    rp_initiated_logout: false,
+                    backchannel_logout: false,
+                    frontchannel_logout: false,
                     jarm: false,
                     ..Features::default()
                 },
                 levels: &[],
             },
         );
-        assert_eq!(off.get("registration_endpoint"), None);
-        assert_eq!(off.get("dpop_signing_alg_values_supported"), None);
+        for absent in [
+            "registration_endpoint",
+            "dpop_signing_alg_values_supported",
+            "end_session_endpoint",
+            "backchannel_logout_supported",
+            "frontchannel_logout_supported",
+            "check_session_iframe",
+        ] {
+            assert_eq!(off.get(absent), None, "{absent}");
+        }
         assert_eq!(off["client_id_metadata_document_supported"], false);
         assert_eq!(off["claims_parameter_supported"], false);
         assert_eq!(

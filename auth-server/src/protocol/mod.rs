@@ -20,6 +20,8 @@
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
 //! | OIDC Core §8 subjects | [`subject`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
+//! | RP-Initiated, Front-Channel and Back-Channel Logout | [`logout`] |
+//! | OpenID Connect Session Management | [`session_state`] |
 //! | what is switched on | [`feature`] |
 
 pub mod acr;
@@ -38,6 +40,7 @@ pub mod grant;
 pub mod issuer;
 pub mod jwt;
 pub mod known_device;
+pub mod logout;
 pub mod metadata;
 pub mod network;
 pub mod oxide;
@@ -52,5 +55,6 @@ pub mod request_object;
 pub mod resource;
 pub mod scope;
 pub mod secret;
+pub mod session_state;
 pub mod subject;
 pub mod token;

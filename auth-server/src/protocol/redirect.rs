@@ -3,8 +3,10 @@
 
 use super::feature::Features;
 use super::refusal::Refusal;
+pub use query::with_query;
 pub use registered::{RegisteredUri, without_loopback_port};
 
+mod query;
 mod registered;
 
 /// How the answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode, JARM §2.3).
@@ -170,20 +172,7 @@ impl Redirect {
     #[must_use]
     pub fn deliver(&self, fields: Fields) -> Delivery {
         match self.mode.place {
-            Place::Query => {
-                let query = url::form_urlencoded::Serializer::new(String::new())
-                    .extend_pairs(&fields)
-                    .finish();
-                // Appended as text: parsing and printing again could change a registered URI.
-                let joint = if !self.uri.contains('?') {
-                    "?"
-                } else if self.uri.ends_with(['?', '&']) {
-                    ""
-                } else {
-                    "&"
-                };
-                Delivery::Location(format!("{}{joint}{query}", self.uri))
-            }
+            Place::Query => Delivery::Location(with_query(&self.uri, &fields)),
             Place::FormPost => Delivery::FormPost {
                 action: self.uri.clone(),
                 fields: fields

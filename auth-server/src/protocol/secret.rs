@@ -27,6 +27,8 @@ pub enum Kind {
     Device,
     /// Reference to a pushed authorization request.
     Pushed,
+    /// Reference to the page after a logout.
+    Farewell,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Request => "rq_",
             Kind::Device => "de_",
             Kind::Pushed => "pr_",
+            Kind::Farewell => "fw_",
         }
     }
 }

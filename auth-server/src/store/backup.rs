@@ -247,6 +247,7 @@ impl Tx {
         ];
         const GRANTS: &str =
             "UPDATE grants SET revoked_at = $1 WHERE revoked_at IS NULL AND expires_at > $1";
+        self.leave_all_notices(now).await?;
         for statement in OTHERS {
             write!(self, c => sqlx::query(statement).execute(c).await.map(|_| ()))?;
         }

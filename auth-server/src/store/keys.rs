@@ -27,6 +27,14 @@ impl Store {
                            WHERE retires_at IS NULL OR retires_at > $1 ORDER BY signs_from, kid LIMIT 64";
         Ok(read!(self, c => sqlx::query_as(SQL).bind(now).fetch_all(c).await?))
     }
+
+    /// A key that is published or was before, as long as it is kept; not one that was withdrawn.
+    #[tracing::instrument(target = "otel", name = "store.former_key", skip_all)]
+    pub async fn former_key(&self, kid: &str) -> Result<Option<StoredKey>, Error> {
+        const SQL: &str = "SELECT kid, alg, sealed, created_at, signs_from, retires_at FROM keys \
+                           WHERE kid = $1 AND withdrawn_at IS NULL";
+        Ok(read!(self, c => sqlx::query_as(SQL).bind(kid).fetch_optional(c).await?))
+    }
 }
 
 impl Tx {
@@ -65,7 +73,7 @@ impl Tx {
 
     /// Withdraws every key of the algorithm at once, those that do not sign yet too: others may know them.
     pub async fn distrust_keys(&mut self, alg: &str, now: i64) -> Result<(), sqlx::Error> {
-        const SQL: &str = "UPDATE keys SET retires_at = $2 WHERE alg = $1 AND (retires_at IS NULL OR retires_at > $2)";
+        const SQL: &str = "UPDATE keys SET retires_at = $2, withdrawn_at = $2 WHERE alg = $1 AND (retires_at IS NULL OR retires_at > $2)";
         write!(self, c => sqlx::query(SQL).bind(alg).bind(now).execute(c).await.map(|_| ()))?;
         self.announce_if(true).await.map(|_| ())
     }

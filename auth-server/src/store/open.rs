@@ -29,6 +29,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../../migrations/0003_terms.sql"),
     ),
     (
+        4,
+        "logout",
+        include_str!("../../../migrations/0004_logout.sql"),
+    ),
+    (
         6,
         "polled",
         include_str!("../../../migrations/0006_polled.sql"),

@@ -1,6 +1,6 @@
 //! Browser sessions. The cookie's digest is the key; a new sign-in makes a new session and ends the old one.
 
-use super::{Connection, Error, Store, Tx, from_json, read, to_json, write};
+use super::{Connection, Ended, Error, Store, Tx, from_json, read, to_json, write};
 
 /// A signed-in browser.
 #[derive(Clone, Debug)]
@@ -94,9 +94,25 @@ impl Tx {
         write!(self, c => sqlx::query(SQL).bind(digest).bind(now).execute(c).await.map(|_| ()))
     }
 
-    /// Ends a session.
-    pub async fn delete_session(&mut self, digest: &str) -> Result<(), sqlx::Error> {
-        const SQL: &str = "DELETE FROM sessions WHERE digest = $1";
-        write!(self, c => sqlx::query(SQL).bind(digest).execute(c).await.map(|_| ()))
+    /// Ends a session; `None` when it ended before. Its clients know nothing of it yet ([`Tx::leave_notices`]).
+    pub async fn end_session(&mut self, digest: &str) -> Result<Option<Ended>, sqlx::Error> {
+        const SQL: &str = "DELETE FROM sessions WHERE digest = $1 RETURNING sid, user_id";
+        write!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await)
+    }
+
+    /// Ends every session of a user, with notices for their clients.
+    pub(super) async fn end_sessions(
+        &mut self,
+        username: &str,
+        now: i64,
+    ) -> Result<(), sqlx::Error> {
+        const SQL: &str = "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE username = $1) \
+                           RETURNING sid, user_id";
+        let ended: Vec<Ended> =
+            write!(self, c => sqlx::query_as(SQL).bind(username).fetch_all(c).await)?;
+        for ended in &ended {
+            self.leave_notices(ended, now).await?;
+        }
+        Ok(())
     }
 }

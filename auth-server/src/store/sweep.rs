@@ -53,6 +53,21 @@ const STATEMENTS: &[(&str, i64)] = &[
         "DELETE FROM failures WHERE id IN (SELECT id FROM failures WHERE expires_at < $1 LIMIT $2)",
         0,
     ),
+    (
+        "DELETE FROM session_clients WHERE (sid, client_id, channel) IN \
+         (SELECT sid, client_id, channel FROM session_clients WHERE expires_at < $1 LIMIT $2)",
+        0,
+    ),
+    // A notice is given up hours after it was left; what nobody delivers, because that is switched off, ends here.
+    (
+        "DELETE FROM logout_notices WHERE (sid, client_id) IN \
+         (SELECT sid, client_id FROM logout_notices WHERE created_at < $1 LIMIT $2)",
+        2 * 86_400,
+    ),
+    (
+        "DELETE FROM farewells WHERE digest IN (SELECT digest FROM farewells WHERE expires_at < $1 LIMIT $2)",
+        0,
+    ),
     // A copy of a client's document serves for a week when its host cannot be reached, and gives a connected app its
     // name for as long as it is connected.
     (

@@ -135,11 +135,16 @@ impl Tx {
     }
 
     /// Sets a new password and ends the sessions; false when there is no such user.
-    pub async fn set_password(&mut self, username: &str, hash: &str) -> Result<bool, sqlx::Error> {
+    pub async fn set_password(
+        &mut self,
+        username: &str,
+        hash: &str,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE users SET password_hash = $2 WHERE username = $1";
         // The user first: a sign-in that holds the old password is waited for, and its session ends with the others.
         let set = write!(self, c => sqlx::query(SQL).bind(username).bind(hash).execute(c).await.map(|done| done.rows_affected() == 1))?;
-        self.end_sessions(username).await?;
+        self.end_sessions(username, now).await?;
         Ok(set)
     }
 
@@ -166,7 +171,7 @@ impl Tx {
         const SQL: &str =
             "UPDATE users SET disabled_at = $2 WHERE username = $1 AND disabled_at IS NULL";
         let disabled = write!(self, c => sqlx::query(SQL).bind(username).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))?;
-        self.end_sessions(username).await?;
+        self.end_sessions(username, now).await?;
         Ok(disabled)
     }
 
@@ -178,14 +183,9 @@ impl Tx {
     }
 
     /// Deletes a user with everything that was granted.
-    pub async fn delete_user(&mut self, username: &str) -> Result<bool, sqlx::Error> {
+    pub async fn delete_user(&mut self, username: &str, now: i64) -> Result<bool, sqlx::Error> {
         const SQL: &str = "DELETE FROM users WHERE username = $1";
+        self.end_sessions(username, now).await?;
         write!(self, c => sqlx::query(SQL).bind(username).execute(c).await.map(|done| done.rows_affected() == 1))
-    }
-
-    async fn end_sessions(&mut self, username: &str) -> Result<(), sqlx::Error> {
-        const SQL: &str =
-            "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE username = $1)";
-        write!(self, c => sqlx::query(SQL).bind(username).execute(c).await.map(|_| ()))
     }
 }

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::world::{CALLBACK, CHALLENGE, DOCS, PASSWORD, TestApp, VERIFIER, encode};
+use crate::world::{CALLBACK, CHALLENGE, DOCS, PASSWORD, START, TestApp, VERIFIER, encode};
 
 const GOOD: &str = "https://assistant.example/cb";
 const EVIL: &str = "https://evil.example/cb";
@@ -385,7 +385,7 @@ async fn a_new_password_ends_the_sessions() {
         browser.sign_in("alice").await;
         app.server
             .store
-            .write((), |tx, ()| Box::pin(tx.set_password("alice", "x")))
+            .write((), |tx, ()| Box::pin(tx.set_password("alice", "x", START)))
             .await
             .unwrap();
         browser.go("/").await;
@@ -436,7 +436,9 @@ async fn a_sign_in_with_a_password_that_is_replaced_meanwhile_opens_nothing() {
     for app in TestApp::everywhere().await {
         let set = async |hash: String| {
             let store = &app.server.store;
-            let set = store.write(hash, |tx, hash| Box::pin(tx.set_password("alice", hash)));
+            let set = store.write(hash, |tx, hash| {
+                Box::pin(tx.set_password("alice", hash, START))
+            });
             assert!(set.await.unwrap());
         };
         // So much work that the new password comes before its end.

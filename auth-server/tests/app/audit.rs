@@ -173,9 +173,12 @@ async fn each_kind_of_event_says_who_what_client_address_and_outcome() {
         live(&app).await;
         let rows = trail(&app).await;
         let seen: BTreeSet<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
-        // Commands, documents and devices have their own tests.
+        // Commands, documents, devices and logout notices have their own tests.
         for kind in Kind::ALL {
-            let elsewhere = matches!(kind, Kind::Operator | Kind::Document | Kind::UserCode);
+            let elsewhere = matches!(
+                kind,
+                Kind::Operator | Kind::Document | Kind::UserCode | Kind::LogoutNotice
+            );
             assert_eq!(seen.contains(kind.as_str()), !elsewhere, "{kind:?}");
         }
         let said: Vec<String> = rows
@@ -353,7 +356,10 @@ async fn a_change_that_fails_leaves_neither_row_nor_line() {
         let guard = log.listen();
         let store = &app.server.store;
         let record = |user: &'static str| {
-            let event = Event::SignOut { user: user.into() };
+            let event = Event::SignOut {
+                user: user.into(),
+                client: None,
+            };
             let entry = app.server.entry(event, &Caller::Server);
             store.write(entry, move |tx, entry: &Entry| {
                 Box::pin(async move {

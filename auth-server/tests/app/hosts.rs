@@ -26,6 +26,8 @@ pub(crate) struct Hosts {
 struct Shelf {
     answers: BTreeMap<String, Vec<u8>>,
     asked: Vec<String>,
+    /// The bodies that were posted, with their URLs.
+    posted: Vec<(String, String)>,
 }
 
 impl Hosts {
@@ -90,6 +92,13 @@ impl Hosts {
         held.asked.iter().filter(|asked| *asked == url).count()
     }
 
+    /// The bodies that were posted to a URL, oldest first.
+    pub(crate) fn posted(&self, url: &str) -> Vec<String> {
+        let held = self.shelf.lock().unwrap();
+        let posted = held.posted.iter().filter(|(posted, _)| posted == url);
+        posted.map(|(_, body)| body.clone()).collect()
+    }
+
     /// The settings under which these hosts are reached.
     pub(crate) fn settings(&self) -> config::Outbound {
         let hosts = self.names.iter().map(|name| (name.clone(), self.address));
@@ -146,9 +155,20 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, shelf: Arc<Mutex<Shelf>
         .find_map(|line| line.strip_prefix("host: "))
         .unwrap();
     let url = format!("https://{host}{path}");
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    if stream.read_exact(&mut body).await.is_err() {
+        return;
+    }
     let answer = {
         let mut shelf = shelf.lock().unwrap();
         shelf.asked.push(url.clone());
+        if head.starts_with("POST ") {
+            let body = String::from_utf8(body).unwrap();
+            shelf.posted.push((url.clone(), body));
+        }
         shelf.answers.get(&url).cloned()
     };
     let answer = answer.unwrap_or_else(|| status("404 Not Found").into_bytes());

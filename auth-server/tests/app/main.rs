@@ -21,6 +21,7 @@ mod keys;
 mod layers;
 mod limits;
 mod logos;
+mod logout;
 mod migrations;
 mod outbound;
 mod par;

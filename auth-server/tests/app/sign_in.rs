@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::world::{PASSWORD, TestApp};
+use crate::world::{PASSWORD, START, TestApp};
 
 #[tokio::test]
 async fn a_wrong_password_an_unknown_user_and_a_disabled_one_get_the_same_page() {
@@ -162,7 +162,9 @@ async fn a_device_is_known_until_the_password_changes_and_a_made_up_mark_is_none
         let hash = auth_server::credential::password::hash_with(PASSWORD, [9; 16], 8, 1).unwrap();
         app.server
             .store
-            .write(hash, |tx, hash| Box::pin(tx.set_password("alice", hash)))
+            .write(hash, |tx, hash| {
+                Box::pin(tx.set_password("alice", hash, START))
+            })
             .await
             .unwrap();
         let mut stranger = app.browser();
@@ -190,7 +192,8 @@ async fn no_window_of_another_site_holds_our_own_pages_but_clients_may_wait_for_
     let app = TestApp::start().await;
     for (path, policy) in [
         ("/", "same-origin"),
-        ("/logout", "same-origin"),
+        ("/logout", ""),
+        ("/end-session", ""),
         ("/nothing", "same-origin"),
         ("/sign-in", ""),
         ("/authorize?client_id=nobody", ""),

@@ -433,7 +433,7 @@ async fn a_code_of_a_user_who_was_disabled_or_deleted_gives_nothing() {
         );
         store
             .write((), |tx, ()| {
-                Box::pin(async { tx.delete_user("alice").await })
+                Box::pin(async { tx.delete_user("alice", START).await })
             })
             .await
             .unwrap();

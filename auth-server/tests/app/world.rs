@@ -100,9 +100,14 @@ impl TestApp {
     }
 
     pub(crate) async fn everywhere_with(more: &str) -> Vec<TestApp> {
-        let mut apps = vec![TestApp::with("https://as.example.com", more).await];
+        TestApp::everywhere_at("https://as.example.com", more).await
+    }
+
+    /// The same server on every database, with an issuer of its own.
+    pub(crate) async fn everywhere_at(issuer: &str, more: &str) -> Vec<TestApp> {
+        let mut apps = vec![TestApp::with(issuer, more).await];
         if let Some(url) = postgres().await {
-            apps.push(TestApp::on(&url, "https://as.example.com", more).await);
+            apps.push(TestApp::on(&url, issuer, more).await);
         }
         apps
     }
@@ -308,6 +313,14 @@ impl Browser<'_> {
         answer
     }
 
+    /// Sends the page's form as it is, and stays at the answer.
+    pub(crate) async fn submit_only(&mut self, path: &str) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(hidden(&self.page))
+            .finish();
+        self.request(Method::POST, path, Some(body)).await
+    }
+
     /// Signs in on the page that is shown.
     pub(crate) async fn sign_in(&mut self, username: &str) -> Answer {
         self.submit(
@@ -387,7 +400,8 @@ impl Browser<'_> {
 fn hidden(page: &str) -> Vec<(String, String)> {
     let attribute = |tag: &str, name: &str| {
         let rest = tag.split(&format!(" {name}=\"")).nth(1)?;
-        rest.split('"').next().map(str::to_owned)
+        let value = rest.split('"').next()?;
+        Some(value.replace("&#38;", "&").replace("&#34;", "\""))
     };
     let mut fields: Vec<(String, String)> = Vec::new();
     for tag in page

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin};
+use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin, logout};
 use crate::protocol::jwt;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Code, Refusal};
@@ -12,7 +12,7 @@ use crate::protocol::scope::Scope;
 use crate::protocol::subject;
 
 /// Most redirect URIs of one client.
-const MOST_REDIRECTS: usize = 50;
+pub(super) const MOST_REDIRECTS: usize = 50;
 /// Longest text member, in bytes.
 const LONGEST_TEXT: usize = 2048;
 
@@ -34,6 +34,7 @@ impl Client {
         }
         id_token_alg(&metadata)?;
         userinfo_alg(&metadata)?;
+        logout::check(&metadata, &redirects)?;
         authorization_alg(&metadata)?;
         check_requests(&metadata)?;
         subject::sector(&metadata)?;

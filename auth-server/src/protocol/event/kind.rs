@@ -6,6 +6,7 @@
 pub enum Kind {
     SignIn,
     SignOut,
+    LogoutNotice,
     Consent,
     UserCode,
     Disconnect,
@@ -35,9 +36,10 @@ pub enum Outcome {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::SignIn,
         Kind::SignOut,
+        Kind::LogoutNotice,
         Kind::Consent,
         Kind::UserCode,
         Kind::Disconnect,
@@ -60,6 +62,7 @@ impl Kind {
         match self {
             Kind::SignIn => "sign_in",
             Kind::SignOut => "sign_out",
+            Kind::LogoutNotice => "logout_notice",
             Kind::Consent => "consent",
             Kind::UserCode => "user_code",
             Kind::Disconnect => "disconnect",

@@ -18,6 +18,7 @@ impl fmt::Display for Event {
                 Limit::Address => "too many attempts from this network",
             }),
             Event::SignOut { .. }
+            | Event::LogoutNotice { .. }
             | Event::Disconnect { .. }
             | Event::ClientChanged { .. }
             | Event::ClientDeleted { .. } => Ok(()),
@@ -46,7 +47,8 @@ impl fmt::Display for Event {
             Event::RevokeAccessToken { jti, .. } => write!(f, "access token {jti}"),
             Event::ClientAuthenticationRefused { why, .. }
             | Event::RegistrationRefused { why }
-            | Event::RegistrationThrottled { why } => f.write_str(&short(why)),
+            | Event::RegistrationThrottled { why }
+            | Event::LogoutNoticeGivenUp { why, .. } => f.write_str(&short(why)),
             Event::ClientAuthenticationThrottled => f.write_str("too many wrong ones from there"),
             Event::ClientRegistered { name, .. } => {
                 f.write_str(&short(name.as_deref().unwrap_or("no name")))

@@ -45,9 +45,10 @@ const REFUSED_SCHEMES: [&str; 34] = [
 /// Families of schemes that start programs of a system.
 const REFUSED_PREFIXES: [&str; 5] = ["ms-", "search", "itms", "facetime", "x-apple"];
 /// Parameters of our answer, which a registered URI must not bring along (rule A-24).
-const ANSWER: [&str; 8] = [
+const ANSWER: [&str; 9] = [
     "code",
     "state",
+    "session_state",
     "iss",
     "error",
     "error_description",
@@ -130,6 +131,13 @@ impl RegisteredUri {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Scheme, host and port; `None` for the scheme of an app.
+    #[must_use]
+    pub fn origin(&self) -> Option<String> {
+        let web = matches!(self.url.scheme(), "http" | "https");
+        web.then(|| self.url.origin().ascii_serialization())
     }
 
     /// What a person should read: the host, with its port unless it is loopback; or the scheme of an app (`cursor:`).
