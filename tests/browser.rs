@@ -32,6 +32,14 @@ pub(crate) struct Browser {
     cookies: BTreeMap<String, String>,
 }
 
+/// The buttons of who agrees to everything.
+const YES: [&str; 4] = [
+    "consent-allow",
+    "device-continue",
+    "device-allow",
+    "logout-confirm",
+];
+
 /// Whose hands are on the keyboard.
 #[derive(Clone)]
 pub(crate) struct User {
@@ -69,15 +77,22 @@ impl Browser {
 
     /// Signs in and allows whatever the authorization URL asks for. Returns the URL of the answer, which is not opened.
     pub(crate) async fn authorize(&mut self, url: &str, user: &User) -> Result<Url> {
+        self.go_through(url, user).await?.away()
+    }
+
+    /// Signs in and says yes to whatever the pages ask for, until there is nothing more to say.
+    pub(crate) async fn go_through(&mut self, url: &str, user: &User) -> Result<Landing> {
         let mut landing = self.open(url).await?;
         for _ in 0..6 {
-            landing = match landing {
-                Landing::Away(answer) => return Ok(answer),
-                Landing::Page(page) if page.has("password") => self.sign_in(&page, user).await?,
-                Landing::Page(page) if page.has("consent-allow") => {
-                    self.press(&page, "consent-allow", &[]).await?
-                }
-                Landing::Page(page) => bail!("neither sign-in nor consent: {}", page.describe()),
+            let page = match landing {
+                Landing::Page(page) => page,
+                Landing::Away(answer) => return Ok(Landing::Away(answer)),
+            };
+            let yes = YES.into_iter().find(|button| page.has(button));
+            landing = match yes {
+                _ if page.has("password") => self.sign_in(&page, user).await?,
+                Some(button) => self.press(&page, button, &[]).await?,
+                None => return Ok(Landing::Page(page)),
             };
         }
         bail!("still no answer after six pages")
@@ -249,6 +264,14 @@ impl Landing {
         match self {
             Landing::Page(page) => Ok(page),
             Landing::Away(url) => bail!("a page was due, but the browser was sent to {url}"),
+        }
+    }
+
+    /// Where the browser is in the end.
+    pub(crate) fn url(self) -> Url {
+        match self {
+            Landing::Page(page) => page.url,
+            Landing::Away(url) => url,
         }
     }
 

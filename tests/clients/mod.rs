@@ -5,6 +5,7 @@
 //! The scripts talk in JSON lines. They print `{"open": URL}` when a browser is needed and read the URL of the answer;
 //! they print `{"before": tokens}` and read a line once those have expired; they end with `{"done": report}`.
 
+mod openid;
 mod rmcp;
 
 use std::path::Path;
@@ -114,15 +115,14 @@ async fn converse(program: &Path, script: &str, settings: &Value, world: &World)
     let mut input = child.stdin.take().context("no standard input")?;
     let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
     let mut report = Report::default();
+    let mut browser = Browser::new();
     while let Some(line) = lines.next_line().await? {
         let mut message: Value =
             serde_json::from_str(&line).with_context(|| format!("not JSON: {line}"))?;
         let reply = if let Some(url) = message["open"].as_str() {
             report.opened += 1;
-            Browser::new()
-                .authorize(url, &world.user)
-                .await?
-                .to_string()
+            let landing = browser.go_through(url, &world.user).await?;
+            landing.url().to_string()
         } else if let Some(token) = message["before"]["access_token"].as_str() {
             world.expired(token).await?;
             report.before = message["before"].take();
