@@ -59,7 +59,8 @@ async fn report(program: &std::path::Path, script: &str, client: &str) -> Result
         "key": {"kty": "EC", "crv": "P-256", "kid": "k", "x": X, "y": Y, "d": D},
     });
     let limit = Duration::from_secs(90);
-    let report = tokio::time::timeout(limit, converse(program, script, &settings, &world)).await??;
+    let report =
+        tokio::time::timeout(limit, converse(program, script, &settings, &world)).await??;
     Ok(report.done)
 }
 
@@ -70,15 +71,24 @@ async fn openid_client_goes_through_everything_it_knows() -> Result<()> {
     };
     let done = report(&node, "whole.mjs", "site").await?;
     let pushed = done["pushed"].as_str().unwrap_or_default();
-    ensure!(pushed.starts_with("urn:ietf:params:oauth:request_uri:"), "{done}");
+    ensure!(
+        pushed.starts_with("urn:ietf:params:oauth:request_uri:"),
+        "{done}"
+    );
     ensure!(done["claims"]["email"] == "alice@example.com", "{done}");
     ensure!(done["about"]["sub"] == done["claims"]["sub"], "{done}");
     ensure!(done["asBearer"] == 401, "a bound token as Bearer: {done}");
     ensure!(done["types"] == json!(["dpop", "dpop", "dpop"]), "{done}");
-    ensure!(done["told"]["active"] == true && done["told"]["cnf"]["jkt"].is_string(), "{done}");
+    ensure!(
+        done["told"]["active"] == true && done["told"]["cnf"]["jkt"].is_string(),
+        "{done}"
+    );
     ensure!(done["after"] == json!({"active": false}), "revoked: {done}");
     ensure!(done["device"]["subject"] == done["claims"]["sub"], "{done}");
-    ensure!(done["left"] == format!("{AFTER_LOGOUT}?state=bye"), "{done}");
+    ensure!(
+        done["left"] == format!("{AFTER_LOGOUT}?state=bye"),
+        "{done}"
+    );
     Ok(())
 }
 
@@ -91,7 +101,10 @@ async fn oauth4webapi_is_a_client_of_fapi() -> Result<()> {
     ensure!(done["signed"] == true && done["nonces"] == true, "{done}");
     ensure!(done["about"]["sub"] == done["claims"]["sub"], "{done}");
     ensure!(done["types"] == json!(["dpop", "dpop"]), "{done}");
-    ensure!(done["refused"] == "invalid_grant", "a replayed code: {done}");
+    ensure!(
+        done["refused"] == "invalid_grant",
+        "a replayed code: {done}"
+    );
     Ok(())
 }
 
@@ -102,7 +115,10 @@ async fn authlib_signs_in_asks_about_tokens_and_is_a_device() -> Result<()> {
     };
     let done = report(&python, "authlib_site.py", "site").await?;
     ensure!(done["about"]["email"] == "alice@example.com", "{done}");
-    ensure!(done["rotated"] == true && done["told"]["active"] == true, "{done}");
+    ensure!(
+        done["rotated"] == true && done["told"]["active"] == true,
+        "{done}"
+    );
     ensure!(done["after"] == json!({"active": false}), "revoked: {done}");
     ensure!(done["early"] == "authorization_pending", "{done}");
     ensure!(done["device"] == "Bearer", "{done}");
