@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use auth_server::credential::password;
 use auth_server::effects::Effects;
-use auth_server::protocol::client::{Client, Metadata, Origin};
+use auth_server::protocol::client::{Client, Kept, Metadata, Origin};
 use auth_server::protocol::grant::{CodeRow, Grant, Terms};
 use auth_server::protocol::scope::Scope;
 use auth_server::protocol::secret::{DerivationKey, Kind, Secret, fingerprint, identifier};
@@ -124,7 +124,11 @@ impl Seeds {
         let digest = secret.map(Secret::digest);
         let client = Client::accept(metadata, Origin::Operator)
             .and_then(|accepted| {
-                accepted.into_client(id.to_owned(), Origin::Operator, digest.clone())
+                accepted.into_client(
+                    id.to_owned(),
+                    Origin::Operator,
+                    digest.clone().map(Kept::Digest),
+                )
             })
             .map_err(|refusal| anyhow::anyhow!("{}", refusal.description))?;
         Ok(StoredClient {
@@ -133,6 +137,7 @@ impl Seeds {
             fingerprint: client.fingerprint(),
             metadata: client.metadata,
             secret_digest: digest.map(|digest| digest.as_str().to_owned()),
+            secret_sealed: None,
             registration_digest: None,
             address: None,
             created_at: self.now(),

@@ -2,7 +2,7 @@
 
 use auth_server::config::Span;
 use auth_server::protocol::jwt::Alg;
-use auth_server::protocol::resource::{Resource, ResourceScope};
+use auth_server::protocol::resource::{Form, Resource, ResourceScope};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -57,6 +57,9 @@ pub(super) struct Add {
     /// Life of its access tokens, like 15m [default: that of the server]
     #[arg(long, value_name = "TIME", value_parser = Span::parse)]
     access_lifetime: Option<Span>,
+    /// Its access tokens say nothing to those who hold them; the resource asks this server about each
+    #[arg(long, conflicts_with = "signing_alg")]
+    opaque: bool,
     /// What its access tokens are signed with, one of keys.algorithms [default: ES256]
     #[arg(long, value_name = "ALGORITHM", value_parser = alg)]
     signing_alg: Option<Alg>,
@@ -128,6 +131,7 @@ impl Add {
             aliases: self.aliases,
             scopes,
             access_lifetime,
+            access_token: if self.opaque { Form::Opaque } else { Form::Jwt },
             signing_alg: self.signing_alg,
         })
     }

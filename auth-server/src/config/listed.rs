@@ -17,7 +17,7 @@ use super::read::nearest;
 use super::{ConfigError, Password, StaticUser, Telemetry, normal_username};
 use crate::credential::password::check_hash;
 use crate::protocol::acr::Level;
-use crate::protocol::client::{Client, Metadata, Origin, Support};
+use crate::protocol::client::{Client, Kept, Metadata, Method, Origin, SharedSecret, Support};
 use crate::protocol::jwt::Alg;
 use crate::protocol::resource::Resource;
 use crate::protocol::scope::is_token;
@@ -121,6 +121,7 @@ pub(super) fn resources(
             aliases: raw.aliases.clone(),
             scopes: raw.scopes.clone(),
             access_lifetime,
+            access_token: raw.access_token,
             signing_alg: raw.signing_alg,
         };
         resource
@@ -182,7 +183,15 @@ pub(super) fn clients(
         let client = metadata
             .check(support)
             .and_then(|()| Client::accept(metadata, Origin::Static))
-            .and_then(|accepted| accepted.into_client(id.clone(), Origin::Static, secret))
+            .and_then(|accepted| {
+                let kept = secret.map(|(digest, clear)| match clear {
+                    Some(secret) if accepted.method == Method::SecretJwt => {
+                        Kept::Shared(SharedSecret::Clear(secret))
+                    }
+                    _ => Kept::Digest(digest),
+                });
+                accepted.into_client(id.clone(), Origin::Static, kept)
+            })
             .map_err(|refusal| refuse(refusal.description.into_owned()))?;
         if clients.insert(id.clone(), Arc::new(client)).is_some() {
             return Err(refuse("stands twice".into()));
@@ -191,7 +200,8 @@ pub(super) fn clients(
     Ok(clients)
 }
 
-fn secret(raw: &RawClient, base: &Path) -> Result<Option<Digest>, String> {
+/// The digest of the secret, and the secret where the file with it is named.
+fn secret(raw: &RawClient, base: &Path) -> Result<Option<(Digest, Option<Secret>)>, String> {
     match (&raw.secret_file, &raw.secret_digest) {
         (Some(_), Some(_)) => Err("secret_file and secret_digest exclude each other".into()),
         (Some(file), None) => {
@@ -201,14 +211,15 @@ fn secret(raw: &RawClient, base: &Path) -> Result<Option<Digest>, String> {
                     "the secret must have at least {SHORTEST_SECRET} characters"
                 ));
             }
-            Ok(Some(Secret::presented(&secret).digest()))
+            let secret = Secret::presented(&secret);
+            Ok(Some((secret.digest(), Some(secret))))
         }
         (None, Some(digest)) => {
             if URL_SAFE_NO_PAD
                 .decode(digest)
                 .is_ok_and(|bytes| bytes.len() == 32)
             {
-                Ok(Some(Digest::stored(digest.clone())))
+                Ok(Some((Digest::stored(digest.clone()), None)))
             } else {
                 Err("secret_digest must be a SHA-256 in base64url, 43 characters; `auth-server clients digest` makes it".into())
             }

@@ -12,7 +12,7 @@ use crate::protocol::acr::Level;
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::Alg;
 use crate::protocol::network::Block;
-use crate::protocol::resource::ResourceScope;
+use crate::protocol::resource::{Form, ResourceScope};
 
 /// A commented configuration with every setting; `auth-server config --example` prints it.
 pub const EXAMPLE: &str = include_str!("../../example.toml");
@@ -323,6 +323,8 @@ pub(super) struct RawResource {
     pub(super) aliases: Vec<String>,
     #[serde(default)]
     pub(super) access_lifetime: Option<Span>,
+    #[serde(default)]
+    pub(super) access_token: Form,
     #[serde(default)]
     pub(super) signing_alg: Option<Alg>,
     pub(super) scopes: Vec<ResourceScope>,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::sender::{self, Shown};
 use super::{Error, Result, Server, audit, client_keys, clients};
 use crate::metrics::METRICS;
-use crate::protocol::client::{Auth, Client, KeySource};
+use crate::protocol::client::{Auth, Client, KeySource, SharedSecret};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::dpop;
 use crate::protocol::event::{Caller, Event};
@@ -138,6 +138,22 @@ async fn prove(server: &Server, client: &Client, proof: Proof, address: &str) ->
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
             verify(server, client, source, &assertion, address).await?;
         }
+        (Auth::SharedSecret(secret), Proof::Assertion(assertion)) => {
+            if !server.config.features.client_secret_jwt {
+                return Err(invalid_client("client_secret_jwt is switched off")
+                    .setting("features.client_secret_jwt")
+                    .into());
+            }
+            let opened = match secret {
+                SharedSecret::Clear(secret) => secret.clone(),
+                SharedSecret::Sealed(sealed) => server.keys.open_secret(&client.id, sealed)?,
+            };
+            let verified = jwt::verify_shared(&assertion, opened.reveal());
+            accept(server, client, verified).await?;
+        }
+        (Auth::SharedSecret(_), _) => {
+            return Err(invalid_client("this client authenticates with client_secret_jwt").into());
+        }
         (Auth::Secret(_), _) => {
             return Err(invalid_client(
                 "this client authenticates with client_secret_basic or client_secret_post",
@@ -222,7 +238,7 @@ fn issuer_of(assertion: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Checks an assertion (RFC 7523 §3, rule A-43) and notes its `jti`.
+/// Verifies an assertion (RFC 7523 §3, rule A-43) by the keys of the client.
 async fn verify(
     server: &Server,
     client: &Client,
@@ -230,7 +246,6 @@ async fn verify(
     assertion: &str,
     address: &str,
 ) -> Result<()> {
-    let id = client.id.as_str();
     let keys = client_keys::keys(
         server,
         client,
@@ -239,9 +254,18 @@ async fn verify(
         address,
     )
     .await?;
-    let (header, claims) = keys
-        .verify(assertion)
-        .map_err(|why| invalid_client(format!("client_assertion: {why}")).guess())?;
+    accept(server, client, keys.verify(assertion)).await
+}
+
+/// Checks what a verified assertion says, and notes its `jti`.
+async fn accept(
+    server: &Server,
+    client: &Client,
+    verified: std::result::Result<(jwt::Header, jwt::Claims), jwt::Invalid>,
+) -> Result<()> {
+    let (header, claims) =
+        verified.map_err(|why| invalid_client(format!("client_assertion: {why}")).guess())?;
+    let id = client.id.as_str();
     check_header(client, &header)?;
     let now = server.now();
     let issuer = server.config.issuer.as_str();

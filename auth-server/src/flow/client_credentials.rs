@@ -1,7 +1,8 @@
-//! Client credentials (RFC 6749 §4.4): a token for the client itself. Nothing is written, unless
+//! Client credentials (RFC 6749 §4.4): a token for the client itself. Nothing is written, unless the token is opaque or
 //! `audit.client_credentials` asks for a row of each.
 
 use super::client_auth::Authenticated;
+use super::issue::Issued;
 use super::{Result, Server, issue};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::event::Event;
@@ -34,7 +35,7 @@ pub async fn grant(
         .into_iter()
         .map(|resource| resource.id.clone())
         .collect();
-    let response = issue::for_machine(server, asker, &scope, &resources, now)?;
+    let Issued { response, tokens } = issue::for_machine(server, asker, &scope, &resources, now)?;
     let event = Event::TokensIssued {
         grant_type: GrantType::ClientCredentials,
         user: None,
@@ -43,15 +44,22 @@ pub async fn grant(
         scope,
     };
     let entry = server.entry(event, caller);
-    if server.config.audit.client_credentials {
+    let audited = server.config.audit.client_credentials;
+    if audited || tokens.opaque.is_some() {
         server
             .store
-            .write(entry, move |tx, entry| {
-                tx.record(entry, now);
-                Box::pin(async { Ok(()) })
+            .write((entry.clone(), tokens), move |tx, (entry, tokens)| {
+                Box::pin(async move {
+                    tx.insert_tokens(tokens).await?;
+                    if audited {
+                        tx.record(entry, now);
+                    }
+                    Ok(())
+                })
             })
             .await?;
-    } else {
+    }
+    if !audited {
         store::note(&entry);
     }
     Ok(response)

@@ -1,4 +1,4 @@
-//! Public keys of clients, for `private_key_jwt` (rules ): from the metadata, or fetched and kept with their
+//! Public keys of clients, for `private_key_jwt` and for what we encrypt to them (rules ): from the metadata, or fetched and kept with their
 //! verifiers built. A key id that is not among the kept ones makes them be fetched again, at most once a minute, so
 //! clients rotate keys without our restart; while their host cannot be reached, the last keys serve for a week.
 
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde_json::Value;
 use url::Url;
 
-use super::{Result, Server};
+use super::{Error, Result, Server};
 use crate::outbound::Share;
 use crate::protocol::client::{Client, KeySource};
-use crate::protocol::jwt::PublicKeys;
-use crate::protocol::refusal::invalid_client;
+use crate::protocol::jwt::{KeyAlg, PublicKeys};
+use crate::protocol::refusal::{Code, Refusal, invalid_client};
 use crate::protocol::secret::fingerprint;
 
 /// Fetched keys are fresh for as long as their headers say, within these limits, in seconds (rule A-58).
@@ -48,9 +48,42 @@ pub async fn keys(
     kid: Option<&str>,
     address: &str,
 ) -> Result<Arc<PublicKeys>> {
+    let wanted = |keys: &PublicKeys| kid.is_none_or(|kid| keys.has(kid));
+    with(server, client, source, &wanted, address).await
+}
+
+/// The keys of a client with one that we can encrypt to; fetched again, at most once a minute, when there is none.
+pub async fn recipients(server: &Server, client: &Client, alg: KeyAlg) -> Result<Arc<PublicKeys>> {
+    let source = client
+        .key_source()
+        .ok_or_else(|| no_recipient(alg).because("the client has no keys"))?;
+    let wanted = |keys: &PublicKeys| keys.takes(alg);
+    // The client is known here, so nobody's share is used up.
+    match with(server, client, &source, &wanted, "").await {
+        Ok(keys) if keys.takes(alg) => Ok(keys),
+        Ok(_) => Err(no_recipient(alg).into()),
+        Err(Error::Refused(why)) => Err(no_recipient(alg).because(why.description).into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The client may be right and its host away, so it is told to come back, not to register anew.
+fn no_recipient(alg: KeyAlg) -> Refusal {
+    let alg = alg.as_str();
+    let why = format!("the client's key set has no key with use enc for {alg}, or cannot be had");
+    Refusal::new(Code::TemporarilyUnavailable, why).setting("clients.jwks")
+}
+
+async fn with(
+    server: &Server,
+    client: &Client,
+    source: &KeySource,
+    wanted: &(dyn Fn(&PublicKeys) -> bool + Sync),
+    address: &str,
+) -> Result<Arc<PublicKeys>> {
     match source {
         KeySource::Inline(jwks) => inline(server, jwks).await,
-        KeySource::Uri(url) => fetched(server, client, url, kid, address).await,
+        KeySource::Uri(url) => fetched(server, client, url, wanted, address).await,
     }
 }
 
@@ -75,13 +108,13 @@ async fn fetched(
     server: &Server,
     client: &Client,
     url: &Url,
-    kid: Option<&str>,
+    wanted: &(dyn Fn(&PublicKeys) -> bool + Sync),
     address: &str,
 ) -> Result<Arc<PublicKeys>> {
     let now = server.now();
     let kept = server.client_keys.0.get(url.as_str()).await;
     if let Some(kept) = &kept {
-        let known = kid.is_none_or(|kid| kept.keys.has(kid));
+        let known = wanted(&kept.keys);
         let tried = now < kept.tried_at + AGAIN;
         if (known && now < kept.fresh_until) || (tried && now < kept.fetched_at + KEPT) {
             return Ok(Arc::clone(&kept.keys));

@@ -6,6 +6,7 @@
 //!    replay: the family is revoked in that same transaction (rule A-25).
 
 use super::client_auth::Authenticated;
+use super::issue::Issued;
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::{Artefact, Entry, Event};
@@ -13,7 +14,7 @@ use crate::protocol::grant::CodeRow;
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::token::{CodeRequest, TokenResponse};
-use crate::store::{Redeemed, RefreshToken};
+use crate::store::{Redeemed, Tokens};
 
 /// Tokens for a code.
 pub async fn redeem(
@@ -39,7 +40,8 @@ pub async fn redeem(
     if now >= row.expires_at {
         return Err(invalid_grant("the code has expired").into());
     }
-    let (response, kept) = issue::first(server, asker, &grant, &request.resources, now).await?;
+    let Issued { response, tokens } =
+        issue::first(server, asker, &grant, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type: GrantType::AuthorizationCode,
         user: Some(grant.subject.clone()),
@@ -50,11 +52,11 @@ pub async fn redeem(
     let entry = server.entry(event, caller);
     let at_once = server
         .store
-        .redeem_at_once(&digest, &row.grant, kept.as_ref(), &entry, now)
+        .redeem_at_once(&digest, &row.grant, &tokens, &entry, now)
         .await?;
     let redeemed = match at_once {
         Some(redeemed) => redeemed,
-        None => claim(server, (digest, row, kept, entry), now).await?,
+        None => claim(server, (digest, row, tokens, entry), now).await?,
     };
     match redeemed {
         Redeemed::Fresh => Ok(response),
@@ -66,12 +68,12 @@ pub async fn redeem(
 /// Claims a code and keeps what comes of it, in one transaction; a code that was claimed before ends its family.
 async fn claim(
     server: &Server,
-    claim: (String, CodeRow, Option<RefreshToken>, Entry),
+    claim: (String, CodeRow, Tokens, Entry),
     now: i64,
 ) -> Result<Redeemed> {
     let redeemed = server
         .store
-        .write(claim, move |tx, (digest, row, kept, entry)| {
+        .write(claim, move |tx, (digest, row, tokens, entry)| {
             Box::pin(async move {
                 let redeemed = tx.redeem_code(digest, row, now).await?;
                 let grant = &row.grant;
@@ -84,9 +86,7 @@ async fn claim(
                     return Ok(redeemed);
                 }
                 tx.insert_grant(grant, now);
-                if let Some(token) = kept {
-                    tx.insert_refresh(token);
-                }
+                tx.insert_tokens(tokens).await?;
                 tx.record(entry, now);
                 Ok(redeemed)
             })

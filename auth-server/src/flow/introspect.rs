@@ -3,13 +3,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Result, Server, clients, issue};
+use super::{Result, Server, clients, issue, seal};
 use crate::protocol::client::Client;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::jwt;
 use crate::protocol::refusal::invalid_client;
-use crate::protocol::secret::Secret;
+use crate::protocol::secret::{Kind, Secret};
+
+/// Header `typ` of answers as JWTs, and with `application/` before it their media type (RFC 9701 §5).
+pub const SIGNED: &str = "token-introspection+jwt";
 
 /// The answer; `{"active": false}` for whatever the caller may not know.
 #[tracing::instrument(target = "otel", name = "flow.introspect", skip_all)]
@@ -29,6 +32,20 @@ pub async fn inspect(server: &Server, caller: &Client, token: &str) -> Result<Va
     Ok(found
         .filter(may_know)
         .unwrap_or_else(|| json!({"active": false})))
+}
+
+/// The answer as a JWT for the caller alone (RFC 9701 §5), encrypted when it registered that.
+pub async fn signed(server: &Server, caller: &Client, answer: Value) -> Result<String> {
+    let now = server.now();
+    let claims = json!({
+        "iss": server.config.issuer.as_str(), "aud": caller.id, "iat": now, "token_introspection": answer,
+    });
+    let Value::Object(claims) = claims else {
+        unreachable!("an object was written")
+    };
+    let alg = caller.introspection_alg(&server.config.algorithms);
+    let token = server.keys.signer(alg, now)?.sign(SIGNED, &claims)?;
+    seal::signed(server, caller, caller.introspection_encryption(), token).await
 }
 
 async fn access_token(server: &Server, token: &str) -> Result<Option<Value>> {
@@ -72,7 +89,13 @@ pub struct Living {
 /// Verifies an access token of ours, with its grant in the store.
 pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
     let now = server.now();
-    let Some(claims) = server.keys.verify(token, issue::ACCESS_TOKEN) else {
+    let claims = if Kind::Access.begins(token) {
+        let digest = Secret::presented(token).digest();
+        server.store.access_token(digest.as_str(), now).await?
+    } else {
+        server.keys.verify(token, issue::ACCESS_TOKEN)
+    };
+    let Some(claims) = claims else {
         return Ok(None);
     };
     let text = |name| claims.get(name).and_then(Value::as_str);

@@ -4,18 +4,18 @@
 use serde_json::{Map, Value};
 
 use super::client_auth::Authenticated;
-use super::{Result, Server};
+use super::{Result, Server, seal};
 use crate::protocol::claims::{AccessToken, IdToken};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
 use crate::protocol::refusal::{Code, Refusal, invalid_grant};
-use crate::protocol::resource::{self, Resource};
+use crate::protocol::resource::{self, Form, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
 use crate::protocol::token::TokenResponse;
-use crate::store::RefreshToken;
+use crate::store::{OpaqueToken, RefreshToken, Tokens};
 
 /// Header `typ` of access tokens (RFC 9068 §2.1).
 pub const ACCESS_TOKEN: &str = "at+jwt";
@@ -40,8 +40,16 @@ pub struct Order<'a> {
     pub now: i64,
 }
 
+/// Tokens that were made, and what has to be kept of them in the transaction of their claim.
+pub struct Issued {
+    /// What the client gets.
+    pub response: TokenResponse,
+    /// What has to be kept.
+    pub tokens: Tokens,
+}
+
 /// Tokens of a user's grant; no refresh token yet.
-pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
+pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
     let Order {
         asker,
         grant,
@@ -51,7 +59,7 @@ pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
     } = *order;
     let (client, tokens) = (&asker.client, &server.config.tokens);
     let subject = server.subject(client, &grant.subject);
-    let mut response = access_token(
+    let mut issued = access_token(
         server,
         asker,
         &subject,
@@ -66,7 +74,7 @@ pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
             issuer: server.config.issuer.as_str(),
             subject: &subject,
             grant,
-            access_token: &response.access_token,
+            access_token: &issued.response.access_token,
             alg,
             nonce: order.nonce,
             user: order.user,
@@ -74,9 +82,12 @@ pub fn for_user(server: &Server, order: &Order<'_>) -> Result<TokenResponse> {
             lifetime: client.metadata.id_token_lifetime.unwrap_or(tokens.id),
         };
         let signer = server.keys.signer(alg, now)?;
-        response.id_token = Some(signer.sign(ID_TOKEN, &token.claims())?);
+        let id_token = signer.sign(ID_TOKEN, &token.claims())?;
+        let how = asker.client.id_token_encryption();
+        let id_token = seal::signed(server, &asker.client, how, id_token).await?;
+        issued.response.id_token = Some(id_token);
     }
-    Ok(response)
+    Ok(issued)
 }
 
 /// The first tokens of a grant: for all of it or the `requested` resources, and with the refresh token that begins its
@@ -87,7 +98,7 @@ pub async fn first(
     grant: &Grant,
     requested: &[String],
     now: i64,
-) -> Result<(TokenResponse, Option<RefreshToken>)> {
+) -> Result<Issued> {
     let user = server.store.user(&grant.subject).await?;
     let Some(user) = user.filter(|user| user.disabled_at.is_none()) else {
         return Err(invalid_grant("the user was disabled").into());
@@ -107,13 +118,13 @@ pub async fn first(
         user: &user.all_claims(),
         now,
     };
-    let mut response = for_user(server, &order)?;
+    let mut issued = for_user(server, &order).await?;
     if !grant.refreshes(asker.client.may(GrantType::RefreshToken)) {
-        return Ok((response, None));
+        return Ok(issued);
     }
     let token = Secret::mint(Kind::Refresh, server.effects.fresh());
-    response.refresh_token = Some(token.reveal().to_owned());
-    let kept = RefreshToken {
+    issued.response.refresh_token = Some(token.reveal().to_owned());
+    issued.tokens.refresh = Some(RefreshToken {
         digest: token.digest().as_str().to_owned(),
         successor: token
             .successor(&server.derivation)
@@ -123,8 +134,8 @@ pub async fn first(
         grant_id: grant.id.clone(),
         created_at: now,
         expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
-    };
-    Ok((response, Some(kept)))
+    });
+    Ok(issued)
 }
 
 /// A token for the client itself.
@@ -134,7 +145,7 @@ pub fn for_machine(
     scope: &Scope,
     resources: &[String],
     now: i64,
-) -> Result<TokenResponse> {
+) -> Result<Issued> {
     let subject = asker.client.id.as_str();
     access_token(server, asker, subject, scope, resources, None, now)
 }
@@ -147,7 +158,7 @@ fn access_token(
     resources: &[String],
     grant: Option<&Grant>,
     now: i64,
-) -> Result<TokenResponse> {
+) -> Result<Issued> {
     let ids = resources.iter().map(String::as_str);
     asker.client.check_resources(ids)?;
     let mut audience = resources.to_vec();
@@ -170,35 +181,54 @@ fn access_token(
         grant,
         confirmation: asker.confirmation.as_ref(),
     };
-    Ok(TokenResponse {
-        access_token: server
-            .keys
-            .signer(access_alg(server, resources)?, now)?
-            .sign(ACCESS_TOKEN, &token.claims())?,
+    let claims = token.claims();
+    let (access_token, opaque) = match form(server, resources)? {
+        (Form::Jwt, alg) => {
+            let signer = server.keys.signer(alg, now)?;
+            (signer.sign(ACCESS_TOKEN, &claims)?, None)
+        }
+        (Form::Opaque, _) => {
+            let secret = Secret::mint(Kind::Access, server.effects.fresh());
+            let row = OpaqueToken {
+                digest: secret.digest().as_str().to_owned(),
+                claims,
+                expires_at: now + lifetime,
+            };
+            (secret.reveal().to_owned(), Some(row))
+        }
+    };
+    let response = TokenResponse {
+        access_token,
         token_type: Confirmation::token_type(asker.confirmation.as_ref()),
         expires_in: lifetime,
         scope: scope.clone(),
         refresh_token: None,
         id_token: None,
+    };
+    let refresh = None;
+    Ok(Issued {
+        response,
+        tokens: Tokens { refresh, opaque },
     })
 }
 
-/// The algorithm that the resources ask for, else ES256: short, and quick to make.
-fn access_alg(server: &Server, resources: &[String]) -> Result<Alg> {
+/// What the resources ask for: a JWT, signed with ES256 because that is short and quick to make, unless they say otherwise.
+/// One token cannot be two things.
+fn form(server: &Server, resources: &[String]) -> Result<(Form, Alg)> {
+    let usual = Alg::preferred(Alg::Es256, &server.config.algorithms);
     let registered = server.resources();
-    let own = named(&registered, resources).filter_map(|resource| resource.signing_alg);
-    let mut own: Vec<Alg> = own.collect();
-    own.dedup();
-    match own[..] {
-        [] => Ok(Alg::preferred(Alg::Es256, &server.config.algorithms)),
-        [alg] => Ok(alg),
-        _ => Err(Refusal::new(
-            Code::InvalidTarget,
-            "these resources take tokens of different algorithms; ask for one at a time",
-        )
-        .setting("resources.signing_alg")
-        .into()),
+    let mut wanted = named(&registered, resources).map(|resource| {
+        let alg = resource.signing_alg.unwrap_or(usual);
+        (resource.access_token, alg)
+    });
+    let first = wanted.next().unwrap_or((Form::Jwt, usual));
+    if wanted.all(|other| other == first) {
+        return Ok(first);
     }
+    let why = "these resources take different kinds of access tokens; ask for one at a time";
+    Err(Refusal::new(Code::InvalidTarget, why)
+        .setting("resources.access_token")
+        .into())
 }
 
 /// The shortest life that one of the resources or the client's policy asks for, else the server's.

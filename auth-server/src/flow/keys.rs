@@ -14,6 +14,7 @@ use super::{Error, Result, Server};
 use crate::protocol::jwt::{
     self, Alg, DecryptionKey, Encrypted, Invalid, KeyUse, PrivateKey, SigningKey, Wrap,
 };
+use crate::protocol::secret::Secret;
 use crate::store::StoredKey;
 
 mod rotation;
@@ -121,6 +122,22 @@ impl KeyRing {
         };
         self.verified.insert(digest, Arc::new(verified));
         Some(claims)
+    }
+
+    /// The secret under the master key.
+    pub(super) fn seal_secret(&self, id: &str, secret: &Secret) -> Result<String> {
+        Ok(seal_secret(&self.master, id, secret)?)
+    }
+
+    /// The secret of the client with this id, as it was sealed.
+    pub(super) fn open_secret(&self, id: &str, sealed: &str) -> Result<Secret> {
+        let opened = jwt::unseal(&self.master, sealed)?;
+        let text = String::from_utf8(opened).ok();
+        let secret = text
+            .as_deref()
+            .and_then(|text| text.strip_prefix(&mark(id)));
+        let secret = secret.ok_or(crate::store::Error::Malformed("client"))?;
+        Ok(Secret::presented(secret))
     }
 
     /// The text inside a message that somebody encrypted to us; the error may be shown.
@@ -233,6 +250,20 @@ pub async fn verify_former(
         None => None,
     };
     Ok(key.and_then(|key| key.verify(token, typ).ok()))
+}
+
+/// A client's secret under the master key, marked as such: it opens for this client and for nothing else.
+pub(super) fn seal_secret(
+    master: &[u8; 32],
+    id: &str,
+    secret: &Secret,
+) -> std::result::Result<String, Invalid> {
+    let marked = format!("{}{}", mark(id), secret.reveal());
+    jwt::seal(master, marked.as_bytes())
+}
+
+fn mark(id: &str) -> String {
+    format!("client secret {id} ")
 }
 
 /// Opens a stored key; fails when the master key is not the one that it was sealed with.

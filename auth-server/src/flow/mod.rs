@@ -31,6 +31,7 @@ pub mod refresh;
 pub mod register;
 pub mod restore;
 pub mod revoke;
+pub mod seal;
 pub mod sector;
 pub mod sender;
 pub mod session;

@@ -48,8 +48,8 @@ enum Change {
     EnableUser(User),
     DeleteUser(User),
     AddClient(Box<StoredClient>),
-    /// Client id and the digest of the new secret.
-    ReplaceSecret(String, String),
+    /// Client id, the digest of the new secret, and the secret under the master key where it is needed.
+    ReplaceSecret(String, String, Option<String>),
     DeleteClient(String),
     PutResource(Resource),
     DeleteResource(String),
@@ -79,8 +79,9 @@ impl Operator<'_> {
                         Change::EnableUser(user) => tx.enable_user(&user.username).await?,
                         Change::DeleteUser(user) => tx.delete_user(&user.username, now).await?,
                         Change::AddClient(client) => tx.insert_client(client).await?,
-                        Change::ReplaceSecret(id, digest) => {
-                            tx.replace_client_secret(id, digest).await?
+                        Change::ReplaceSecret(id, digest, sealed) => {
+                            tx.replace_client_secret(id, digest, sealed.as_deref())
+                                .await?
                         }
                         Change::DeleteClient(id) => tx.delete_client(id).await?,
                         Change::PutResource(resource) => {
@@ -131,7 +132,7 @@ impl Change {
             Change::AddClient(client) => Deed::ClientAdded {
                 client: client.id.clone(),
             },
-            Change::ReplaceSecret(client, _) => Deed::SecretReplaced {
+            Change::ReplaceSecret(client, ..) => Deed::SecretReplaced {
                 client: client.clone(),
             },
             Change::DeleteClient(client) => Deed::ClientDeleted {

@@ -6,6 +6,7 @@
 //!    that was claimed before is a replay, as with a code (rule A-25).
 
 use super::client_auth::Authenticated;
+use super::issue::Issued;
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::{Artefact, Entry, Event};
@@ -13,7 +14,7 @@ use crate::protocol::grant::Grant;
 use crate::protocol::polled::{Answer, Polled};
 use crate::protocol::refusal::{Code, Refusal, invalid_grant};
 use crate::protocol::token::{PollRequest, TokenResponse};
-use crate::store::{Redeemed, RefreshToken};
+use crate::store::{Redeemed, Tokens};
 
 /// Tokens for an answer, or why there is none yet.
 pub async fn redeem(
@@ -55,7 +56,8 @@ pub async fn redeem(
         return Err(expired().into());
     }
     grant.terms.confirmation = sender::lasting(asker);
-    let (response, kept) = issue::first(server, asker, &grant, &request.resources, now).await?;
+    let Issued { response, tokens } =
+        issue::first(server, asker, &grant, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type,
         user: Some(grant.subject.clone()),
@@ -64,7 +66,7 @@ pub async fn redeem(
         scope: response.scope.clone(),
     };
     let entry = server.entry(event, caller);
-    let claimed = (digest, *grant, consent_id, kept, entry);
+    let claimed = (digest, *grant, consent_id, tokens, entry);
     match claim(server, claimed, now).await? {
         Redeemed::Fresh => Ok(response),
         Redeemed::Withdrawn => Err(invalid_grant("the user withdrew the consent").into()),
@@ -101,14 +103,14 @@ async fn pending(server: &Server, polled: &Polled, now: i64) -> Result<Refusal> 
 
 async fn claim(
     server: &Server,
-    claimed: (String, Grant, String, Option<RefreshToken>, Entry),
+    claimed: (String, Grant, String, Tokens, Entry),
     now: i64,
 ) -> Result<Redeemed> {
     let redeemed = server
         .store
         .write(
             claimed,
-            move |tx, (digest, grant, consent_id, kept, entry)| {
+            move |tx, (digest, grant, consent_id, tokens, entry)| {
                 Box::pin(async move {
                     let redeemed = tx.redeem_polled(digest, consent_id, now).await?;
                     if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
@@ -120,9 +122,7 @@ async fn claim(
                         return Ok(redeemed);
                     }
                     tx.insert_grant(grant, now);
-                    if let Some(token) = kept {
-                        tx.insert_refresh(token);
-                    }
+                    tx.insert_tokens(tokens).await?;
                     tx.record(entry, now);
                     Ok(redeemed)
                 })

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::client_auth::Authenticated;
-use super::issue::Order;
+use super::issue::{Issued, Order};
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::{Artefact, Event};
@@ -57,7 +57,10 @@ pub async fn rotate(
         user: &claims_of(server, grant).await?,
         now,
     };
-    let mut response = issue::for_user(server, &order)?;
+    let Issued {
+        mut response,
+        tokens,
+    } = issue::for_user(server, &order).await?;
 
     if let (None, Some(key)) = (&grant.terms.confirmation, sender::lasting(asker)) {
         sender::bind(server, grant, key).await?;
@@ -66,6 +69,7 @@ pub async fn rotate(
     let next = successor.successor(&server.derivation).digest();
     let rotation = Rotation {
         digest: digest.clone(),
+        opaque: tokens.opaque,
         successor: RefreshToken {
             digest: successor.digest().as_str().to_owned(),
             successor: next.as_str().to_owned(),

@@ -14,7 +14,10 @@ use crate::protocol::network;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::register::{self, Information, Management};
 use crate::protocol::secret::{self, Digest, Secret, fingerprint};
-use crate::store::{Limits, Shared, StoredClient};
+use crate::store::{Shared, StoredClient};
+use limits::{check_limits, limits, too_many};
+
+mod limits;
 
 /// Registrations are counted over this time, in seconds.
 const HOUR: i64 = 3600;
@@ -40,7 +43,9 @@ pub async fn create(server: &Server, object: Map<String, Value>, caller: &Caller
 }
 
 async fn accept(server: &Server, object: Map<String, Value>, caller: &Caller) -> Result<Accepted> {
-    let accepted = Client::accept(register::metadata(object)?, Origin::Dynamic)?;
+    let mut metadata = register::metadata(object)?;
+    metadata.narrow(server.config.support());
+    let accepted = Client::accept(metadata, Origin::Dynamic)?;
     accepted.metadata.check(server.config.support())?;
     sector::check(server, &accepted.metadata, caller).await?;
     Ok(accepted.offered(server.config.features)?)
@@ -74,8 +79,10 @@ async fn register(server: &Server, object: Map<String, Value>, caller: &Caller) 
     }
     let token = Secret::mint(secret::Kind::Registration, server.effects.fresh());
     let client_secret = fresh_secret(server, accepted.method);
+    let id = server.fresh_id("dc_");
     let client = StoredClient {
-        id: server.fresh_id("dc_"),
+        secret_sealed: sealed(server, accepted.method, &id, client_secret.as_ref())?,
+        id,
         origin: Origin::Dynamic,
         metadata: accepted.metadata,
         fingerprint: likeness,
@@ -193,9 +200,22 @@ pub async fn update(
             .is_some_and(|digest| given.digest().is(&Digest::stored(digest.clone())))
     })?;
     let accepted = accept(server, object, caller).await?;
-    let fresh = match known.secret_digest {
-        Some(_) => None,
-        None => fresh_secret(server, accepted.method),
+    // The secret itself is known of those that sign with it, and of no others.
+    let keeps = match accepted.method {
+        Method::SecretJwt => known.secret_sealed.is_some(),
+        _ => known.secret_digest.is_some(),
+    };
+    let fresh = if keeps {
+        None
+    } else {
+        fresh_secret(server, accepted.method)
+    };
+    let secret_sealed = match &fresh {
+        Some(secret) => sealed(server, accepted.method, id, Some(secret))?,
+        None => known
+            .secret_sealed
+            .clone()
+            .filter(|_| accepted.method == Method::SecretJwt),
     };
     let secret_digest = fresh
         .as_ref()
@@ -208,6 +228,7 @@ pub async fn update(
     let client = StoredClient {
         fingerprint: register::likeness(&accepted.metadata),
         secret_digest,
+        secret_sealed,
         metadata: accepted.metadata,
         ..known
     };
@@ -328,47 +349,6 @@ fn information(
     .answer()
 }
 
-async fn check_limits(server: &Server, address: Option<&str>) -> Result<()> {
-    let since = server.now() - HOUR;
-    let (from_address, from_anywhere, kept) = server
-        .store
-        .registrations(address.unwrap_or_default(), since)
-        .await?;
-    let limits = limits(server);
-    if from_address >= limits.per_address {
-        return Err(too_many("registration.per_address_and_hour"));
-    }
-    if from_anywhere >= limits.per_hour {
-        return Err(too_many("registration.per_hour"));
-    }
-    if kept >= limits.most {
-        return Err(Refusal::new(
-            Code::TemporarilyUnavailable,
-            "as many clients are registered as this server keeps; unused ones are forgotten after a while",
-        )
-        .retry_after(LATER)
-        .setting("registration.most")
-        .into());
-    }
-    Ok(())
-}
-
-fn too_many(setting: &'static str) -> Error {
-    invalid_request("too many registrations within an hour; try again later")
-        .retry_after(LATER)
-        .setting(setting)
-        .into()
-}
-
-fn limits(server: &Server) -> Limits {
-    let registration = &server.config.registration;
-    Limits {
-        per_address: registration.per_address,
-        per_hour: registration.per_hour,
-        most: registration.most,
-    }
-}
-
 /// What is kept of the caller's network: enough to count by, too little to find it again without our key.
 fn origin_of(server: &Server, address: &str) -> String {
     let network = network::group(address);
@@ -380,6 +360,21 @@ fn fresh_secret(server: &Server, method: Method) -> Option<Secret> {
     method
         .uses_secret()
         .then(|| Secret::mint(secret::Kind::Client, server.effects.fresh()))
+}
+
+/// What is kept of a secret that the client signs with.
+fn sealed(
+    server: &Server,
+    method: Method,
+    id: &str,
+    secret: Option<&Secret>,
+) -> Result<Option<String>> {
+    match secret {
+        Some(secret) if method == Method::SecretJwt => {
+            Ok(Some(server.keys.seal_secret(id, secret)?))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn digest(secret: &Secret) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::sender::{self, AccessToken};
-use super::{Result, Server, clients, introspect};
+use super::{Result, Server, clients, introspect, seal};
 use crate::protocol::claims;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
@@ -12,8 +12,8 @@ use crate::protocol::scope::Scope;
 pub enum UserInfo {
     /// As JSON.
     Plain(Map<String, Value>),
-    /// As a JWT with `iss` and `aud`.
-    Signed(String),
+    /// Signed, with `iss` and `aud`, encrypted, or both.
+    Jwt(String),
 }
 
 /// The claims behind an access token with scope `openid`.
@@ -59,13 +59,22 @@ pub async fn claims(server: &Server, token: &AccessToken) -> Result<UserInfo> {
         &scope,
         &grant.terms.claims.userinfo,
     );
-    let asked = client.and_then(|client| client.userinfo_alg().map(|alg| (client, alg)));
-    let Some((client, alg)) = asked else {
+    let Some(client) = client else {
         return Ok(UserInfo::Plain(claims));
+    };
+    let how = client.userinfo_encryption();
+    let Some(alg) = client.userinfo_alg() else {
+        return Ok(match how {
+            Some(how) => UserInfo::Jwt(seal::unsigned(server, &client, how, &claims).await?),
+            None => UserInfo::Plain(claims),
+        });
     };
     claims.insert("iss".into(), json!(server.config.issuer.as_str()));
     claims.insert("aud".into(), json!(client.id));
     let signer = server.keys.signer(alg, server.now())?;
     // A type of its own: a verifier of ID tokens must not take it for one.
-    Ok(UserInfo::Signed(signer.sign("userinfo+jwt", &claims)?))
+    let answer = signer.sign("userinfo+jwt", &claims)?;
+    Ok(UserInfo::Jwt(
+        seal::signed(server, &client, how, answer).await?,
+    ))
 }

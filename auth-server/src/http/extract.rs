@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Query`] | the query string was read as [`Params`] |
 //! | [`Body`] | the body was read as [`Params`]: form or JSON, at most 64 KiB |
+//! | [`Accepts`] | nothing: it says what kinds of answers the caller takes |
 //! | [`FromClient`] | the client authenticated |
 //! | [`Visitor`] | the browser's cookies were read, its session is alive |
 //! | [`Posted`] | a form of ours came from this browser: its CSRF token is right |
@@ -69,6 +70,24 @@ impl FromRequest<Server> for Body {
             }
         };
         Ok(Body(read(&bytes(request).await?)?))
+    }
+}
+
+/// The media types that the caller accepts by name, in lower case.
+pub(crate) struct Accepts(pub(crate) Vec<String>);
+
+impl FromRequestParts<Server> for Accepts {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Server) -> Result<Accepts, Infallible> {
+        let headers = parts.headers.get_all(header::ACCEPT).iter();
+        let ranges = headers
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','));
+        let kinds = ranges.filter_map(|range| range.split(';').next());
+        Ok(Accepts(
+            kinds.map(|kind| kind.trim().to_ascii_lowercase()).collect(),
+        ))
     }
 }
 

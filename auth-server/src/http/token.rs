@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 
 use super::error::Error;
-use super::extract::{FromClient, FromClientToken};
+use super::extract::{Accepts, FromClient, FromClientToken};
 use crate::flow::par::{self, Pushed};
 use crate::flow::{Server, introspect, revoke, token};
 use crate::protocol::refusal::{Code, Refusal};
@@ -19,14 +20,20 @@ pub(crate) async fn exchange(
     Ok(Json(token::exchange(&server, &asker, request).await?))
 }
 
-/// `POST /introspect` (RFC 7662)
+/// `POST /introspect` (RFC 7662, RFC 9701)
 pub(crate) async fn introspect(
     State(server): State<Server>,
+    Accepts(accepts): Accepts,
     FromClient { asker, params }: FromClient,
-) -> Result<Json<serde_json::Value>, Error> {
-    Ok(Json(
-        introspect::inspect(&server, &asker.client, params.need("token")?).await?,
-    ))
+) -> Result<Response, Error> {
+    let client = &asker.client;
+    let answer = introspect::inspect(&server, client, params.need("token")?).await?;
+    let kind = format!("application/{}", introspect::SIGNED);
+    if !server.config.features.introspection_jwt || !accepts.contains(&kind) {
+        return Ok(Json(answer).into_response());
+    }
+    let signed = introspect::signed(&server, client, answer).await?;
+    Ok(([(header::CONTENT_TYPE, kind)], signed).into_response())
 }
 
 /// `POST /revoke` (RFC 7009)

@@ -15,7 +15,7 @@ use crate::flow::userinfo::{self, UserInfo};
 pub(crate) async fn show(State(server): State<Server>, token: AccessToken) -> Response {
     match userinfo::claims(&server, &token).await {
         Ok(UserInfo::Plain(claims)) => Json(claims).into_response(),
-        Ok(UserInfo::Signed(jwt)) => {
+        Ok(UserInfo::Jwt(jwt)) => {
             ([(header::CONTENT_TYPE, "application/jwt")], jwt).into_response()
         }
         Err(error) => dpop::challenge(&server, token.scheme, Error(error).into_response()),

@@ -336,6 +336,7 @@ mod tests {
             aliases: vec![],
             scopes: vec![scope("docs.read", true), scope("docs.write", false)],
             access_lifetime: None,
+            access_token: crate::protocol::resource::Form::Jwt,
             signing_alg: None,
         }
     }

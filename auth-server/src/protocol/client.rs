@@ -13,13 +13,16 @@ use super::secret::{Digest, fingerprint};
 use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
+mod encryption;
 mod logout;
 mod metadata;
 mod policy;
+mod secret;
 mod support;
 
 pub use logout::Channel;
 pub use metadata::Metadata;
+pub use secret::{Kept, SharedSecret};
 pub use support::Support;
 
 /// How a client came to us; it decides what the metadata may claim.
@@ -125,6 +128,8 @@ pub enum Auth {
     None,
     /// `client_secret_basic` or `client_secret_post`; both carry the same secret.
     Secret(Digest),
+    /// `client_secret_jwt`: the secret itself, not its digest.
+    SharedSecret(SharedSecret),
     /// `private_key_jwt` (RFC 7523).
     Keys(KeySource),
 }
@@ -138,14 +143,17 @@ pub enum Method {
     SecretBasic,
     /// `client_secret_post`
     SecretPost,
+    /// `client_secret_jwt`
+    SecretJwt,
     /// `private_key_jwt`
     PrivateKeyJwt,
 }
 
 impl Method {
-    /// Every method, most preferred last.
-    pub const ALL: [Method; 4] = [
+    /// Every method, most preferred last: a secret that we need not keep is better than one that we must.
+    pub const ALL: [Method; 5] = [
         Method::None,
+        Method::SecretJwt,
         Method::SecretPost,
         Method::SecretBasic,
         Method::PrivateKeyJwt,
@@ -158,6 +166,7 @@ impl Method {
             Method::None => "none",
             Method::SecretBasic => "client_secret_basic",
             Method::SecretPost => "client_secret_post",
+            Method::SecretJwt => "client_secret_jwt",
             Method::PrivateKeyJwt => "private_key_jwt",
         }
     }
@@ -165,7 +174,10 @@ impl Method {
     /// True when the client gets a secret from us.
     #[must_use]
     pub fn uses_secret(self) -> bool {
-        matches!(self, Method::SecretBasic | Method::SecretPost)
+        matches!(
+            self,
+            Method::SecretBasic | Method::SecretPost | Method::SecretJwt
+        )
     }
 
     fn parse(text: &str) -> Option<Method> {
@@ -275,6 +287,12 @@ impl Client {
         userinfo_alg(&self.metadata).unwrap_or(None)
     }
 
+    /// Where its public keys are, whatever they are for.
+    #[must_use]
+    pub fn key_source(&self) -> Option<KeySource> {
+        key_source(&self.metadata).unwrap_or(None)
+    }
+
     /// What consent was given to; a change asks the user again (rule A-59).
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -323,12 +341,20 @@ impl Accepted {
         self,
         id: String,
         origin: Origin,
-        secret: Option<Digest>,
+        secret: Option<Kept>,
     ) -> Result<Client, Refusal> {
         let auth = match (self.method, secret) {
             (Method::None, _) => Auth::None,
-            (Method::SecretBasic | Method::SecretPost, Some(digest)) => Auth::Secret(digest),
-            (Method::SecretBasic | Method::SecretPost, None) => {
+            (Method::SecretBasic | Method::SecretPost, Some(Kept::Digest(digest))) => {
+                Auth::Secret(digest)
+            }
+            (Method::SecretJwt, Some(Kept::Shared(secret))) => Auth::SharedSecret(secret),
+            (Method::SecretJwt, Some(Kept::Digest(_))) => {
+                return Err(invalid_metadata(
+                    "client_secret_jwt needs the secret itself, not its digest",
+                ));
+            }
+            (Method::SecretBasic | Method::SecretPost | Method::SecretJwt, _) => {
                 return Err(invalid_metadata("this method needs a client secret"));
             }
             (Method::PrivateKeyJwt, _) => Auth::Keys(

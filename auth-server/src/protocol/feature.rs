@@ -29,6 +29,10 @@ pub struct Features {
     pub dpop: bool,
     /// Proofs need a nonce of ours (RFC 9449 §8).
     pub dpop_nonces: bool,
+    /// Clients that prove themselves by HMAC with their secret (OIDC Core §9).
+    pub client_secret_jwt: bool,
+    /// Answers of introspection as JWTs (RFC 9701).
+    pub introspection_jwt: bool,
     /// Encrypted tokens, answers and requests (RFC 7516).
     pub encryption: bool,
     /// Subjects that clients of different sectors cannot compare (OIDC Core §8).
@@ -54,6 +58,8 @@ impl Default for Features {
             device: false,
             dpop: true,
             dpop_nonces: false,
+            client_secret_jwt: false,
+            introspection_jwt: false,
             encryption: false,
             pairwise_subjects: true,
             pushed_requests: true,

@@ -17,6 +17,7 @@ pub use embedded::verify_embedded;
 pub use encrypt::{Enc, Encryption, KeyAlg};
 pub use private::{KeyUse, PrivateKey, Wrap};
 pub use seal::{seal, unseal};
+pub use shared::{HS256, verify_shared};
 pub use verify::PublicKeys;
 
 mod content;
@@ -25,6 +26,7 @@ mod embedded;
 mod encrypt;
 mod private;
 mod seal;
+mod shared;
 mod verify;
 
 /// Signature algorithms that we accept; `none` and every HMAC are absent on purpose.

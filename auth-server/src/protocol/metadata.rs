@@ -7,7 +7,7 @@ use super::claims;
 use super::client::{GrantType, Method};
 use super::feature::Features;
 use super::issuer::Issuer;
-use super::jwt::Alg;
+use super::jwt::{Alg, Enc, HS256, KeyAlg};
 use super::redirect::ResponseMode;
 use super::resource::Resource;
 use super::scope::OPENID;
@@ -31,11 +31,16 @@ pub struct Capabilities<'a> {
 /// The document.
 #[must_use]
 pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -> Value {
-    let algorithms: Vec<_> = Alg::ALL.iter().map(|alg| alg.as_str()).collect();
+    let features = on.features;
+    let mut algorithms: Vec<_> = Alg::ALL.iter().map(|alg| alg.as_str()).collect();
+    if features.client_secret_jwt {
+        algorithms.push(HS256);
+    }
     let ours: Vec<_> = on.algorithms.iter().map(|alg| alg.as_str()).collect();
     let methods: Vec<_> = Method::ALL
         .iter()
         .rev()
+        .filter(|method| **method != Method::SecretJwt || features.client_secret_jwt)
         .map(|method| method.as_str())
         .collect();
     let confidential: Vec<_> = methods.iter().filter(|method| **method != "none").collect();
@@ -104,6 +109,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         document["acr_values_supported"] = json!(names);
     }
     logout(&mut document, issuer, on.features);
+    jose(&mut document, on.features, &ours);
     if on.registration {
         document["registration_endpoint"] = json!(issuer.url("/register"));
     }
@@ -139,6 +145,22 @@ fn logout(document: &mut Value, issuer: &Issuer, on: Features) {
     }
     if on.session_management {
         document["check_session_iframe"] = json!(issuer.url("/check-session"));
+    }
+}
+
+/// Introspection as a JWT, and what can be encrypted.
+fn jose(document: &mut Value, features: Features, ours: &[&str]) {
+    if features.introspection_jwt {
+        document["introspection_signing_alg_values_supported"] = json!(ours);
+    }
+    if features.encryption {
+        let answers = ["id_token", "userinfo"].into_iter();
+        for of in answers.chain(features.introspection_jwt.then_some("introspection")) {
+            document[format!("{of}_encryption_alg_values_supported")] =
+                json!(KeyAlg::ALL.map(KeyAlg::as_str));
+            document[format!("{of}_encryption_enc_values_supported")] =
+                json!(Enc::ALL.map(Enc::as_str));
+        }
     }
 }
 

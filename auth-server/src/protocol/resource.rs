@@ -24,6 +24,27 @@ pub struct ResourceScope {
     pub default: bool,
 }
 
+/// What an access token is to those who see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A JWT (RFC 9068), which the resource checks by itself.
+    #[default]
+    Jwt,
+    /// A secret that says nothing; the resource asks us about it (RFC 7662).
+    Opaque,
+}
+
+impl Form {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls it with a reference"
+    )]
+    fn is_jwt(&self) -> bool {
+        *self == Form::Jwt
+    }
+}
+
 /// A registered resource server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
@@ -39,6 +60,9 @@ pub struct Resource {
     /// Life of its access tokens in seconds, when it differs from the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_lifetime: Option<i64>,
+    /// What its access tokens are.
+    #[serde(default, skip_serializing_if = "Form::is_jwt")]
+    pub access_token: Form,
     /// What its access tokens are signed with, when it differs from the server's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_alg: Option<Alg>,
@@ -206,6 +230,7 @@ mod tests {
             aliases: vec!["https://docs.example".into()],
             scopes: vec![],
             access_lifetime: None,
+            access_token: Form::Jwt,
             signing_alg: None,
         }
     }

@@ -11,6 +11,8 @@ use subtle::ConstantTimeEq as _;
 pub enum Kind {
     /// Authorization code.
     Code,
+    /// Access token that is no JWT.
+    Access,
     /// Refresh token.
     Refresh,
     /// Client secret.
@@ -32,9 +34,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// True for a text that begins as a secret of this kind does.
+    #[must_use]
+    pub fn begins(self, text: &str) -> bool {
+        text.starts_with(self.prefix())
+    }
+
     fn prefix(self) -> &'static str {
         match self {
             Kind::Code => "ac_",
+            Kind::Access => "at_",
             Kind::Refresh => "rt_",
             Kind::Client => "cs_",
             Kind::Registration => "ra_",

@@ -125,7 +125,7 @@ impl TokenRequest {
 /// RFC 6749 §5.1 with `id_token` of OIDC Core §3.1.3.3. No `Debug`: it holds tokens in clear.
 #[derive(Clone, Serialize)]
 pub struct TokenResponse {
-    /// A JWT of type `at+jwt` (RFC 9068).
+    /// A JWT of type `at+jwt` (RFC 9068), or a secret that says nothing where the resource wants that.
     pub access_token: String,
     /// `Bearer`, or `DPoP` for a token that is bound to a key.
     pub token_type: &'static str,

@@ -1,6 +1,6 @@
 //! The two transitions that every user's tokens go through, on PostgreSQL as one statement each: it charges a round trip
 //! for each statement, for `BEGIN` and for `COMMIT`. They must do what `Tx::rotate` and `Tx::redeem_code` do, which SQLite
-//! runs, and PostgreSQL where a code came twice.
+//! runs, and PostgreSQL where a code came twice or the access token is kept.
 
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::QueryAs;
@@ -9,7 +9,8 @@ use super::codes::claim_code;
 use super::pending::terms;
 use super::refresh::claim_token;
 use super::{
-    Backend, Error, Redeemed, RefreshToken, Refreshed, Rotation, Store, audit, to_json, transaction,
+    Backend, Error, Redeemed, RefreshToken, Refreshed, Rotation, Store, Tokens, audit, to_json,
+    transaction,
 };
 use crate::protocol::event::Entry;
 use crate::protocol::grant::{GRACE, Grant};
@@ -49,18 +50,12 @@ impl Store {
     #[tracing::instrument(target = "otel", name = "store.rotate", skip_all)]
     pub async fn rotate(&self, rotation: Rotation, entry: Entry) -> Result<Refreshed, Error> {
         let Backend::Postgres { pool, .. } = &self.backend else {
-            return self
-                .write((rotation, entry), move |tx, (rotation, entry)| {
-                    Box::pin(async move {
-                        let rotated = tx.rotate(rotation).await?;
-                        if rotated == Refreshed::Rotated {
-                            tx.record(entry, rotation.successor.created_at);
-                        }
-                        Ok(rotated)
-                    })
-                })
-                .await;
+            return self.rotate_in_steps(rotation, entry).await;
         };
+        // Few resources want their tokens kept; theirs need no statement of their own.
+        if rotation.opaque.is_some() {
+            return self.rotate_in_steps(rotation, entry).await;
+        }
         let (token, now) = (&rotation.successor, rotation.successor.created_at);
         let (claimed, _) = transaction::at_once(pool, || {
             let query = sqlx::query_as(ROTATE)
@@ -77,23 +72,39 @@ impl Store {
         Ok(Refreshed::Rotated)
     }
 
+    async fn rotate_in_steps(&self, rotation: Rotation, entry: Entry) -> Result<Refreshed, Error> {
+        self.write((rotation, entry), move |tx, (rotation, entry)| {
+            Box::pin(async move {
+                let rotated = tx.rotate(rotation).await?;
+                if rotated == Refreshed::Rotated {
+                    tx.record(entry, rotation.successor.created_at);
+                }
+                Ok(rotated)
+            })
+        })
+        .await
+    }
+
     /// Claims a code, keeps its grant and refresh token, and tells it; answers after the commit. `None` when that needs a
-    /// transaction: on SQLite, and for a code that was claimed before.
+    /// transaction: on SQLite, for a code that was claimed before, and when the access token is kept.
     #[tracing::instrument(target = "otel", name = "store.redeem", skip_all)]
     pub async fn redeem_at_once(
         &self,
         digest: &str,
         grant: &Grant,
-        token: Option<&RefreshToken>,
+        tokens: &Tokens,
         entry: &Entry,
         now: i64,
     ) -> Result<Option<Redeemed>, Error> {
         let Backend::Postgres { pool, .. } = &self.backend else {
             return Ok(None);
         };
+        if tokens.opaque.is_some() {
+            return Ok(None);
+        }
         let counts = transaction::at_once(pool, || {
             let query = bind_grant(sqlx::query_as(REDEEM).bind(digest).bind(now), grant, now);
-            bind_event(bind_token(query, token), entry, now)
+            bind_event(bind_token(query, tokens.refresh.as_ref()), entry, now)
         })
         .await?;
         Ok(match counts {

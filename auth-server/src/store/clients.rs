@@ -2,7 +2,7 @@
 //! client id metadata document in [`super::documents`].
 
 use super::{Error, Store, Tx, from_json, read, to_json, write};
-use crate::protocol::client::{Client, Metadata, Origin};
+use crate::protocol::client::{Client, Kept, Metadata, Method, Origin, SharedSecret};
 use crate::protocol::secret::Digest;
 
 /// A client row.
@@ -18,6 +18,8 @@ pub struct StoredClient {
     pub fingerprint: String,
     /// Digest of the client secret.
     pub secret_digest: Option<String>,
+    /// The client secret under the master key, for the method that needs it.
+    pub secret_sealed: Option<String>,
     /// Digest of the registration access token; absent when the registration cannot be managed.
     pub registration_digest: Option<String>,
     /// Digest of the address that registered it.
@@ -31,13 +33,19 @@ impl StoredClient {
     pub fn client(&self) -> Result<Client, Error> {
         Client::accept(self.metadata.clone(), self.origin)
             .and_then(|accepted| {
-                accepted.into_client(
-                    self.id.clone(),
-                    self.origin,
-                    self.secret_digest.clone().map(Digest::stored),
-                )
+                let method = accepted.method;
+                accepted.into_client(self.id.clone(), self.origin, self.kept(method))
             })
             .map_err(|_| Error::Malformed("client"))
+    }
+
+    fn kept(&self, method: Method) -> Option<Kept> {
+        if method == Method::SecretJwt {
+            let sealed = self.secret_sealed.clone()?;
+            return Some(Kept::Shared(SharedSecret::Sealed(sealed)));
+        }
+        let digest = self.secret_digest.clone()?;
+        Some(Kept::Digest(Digest::stored(digest)))
     }
 }
 
@@ -70,6 +78,7 @@ struct Row {
     metadata: String,
     fingerprint: String,
     secret_digest: Option<String>,
+    secret_sealed: Option<String>,
     registration_digest: Option<String>,
     address: Option<String>,
     created_at: i64,
@@ -84,6 +93,7 @@ impl TryFrom<Row> for StoredClient {
             id: row.id,
             fingerprint: row.fingerprint,
             secret_digest: row.secret_digest,
+            secret_sealed: row.secret_sealed,
             registration_digest: row.registration_digest,
             address: row.address,
             created_at: row.created_at,
@@ -95,7 +105,7 @@ impl Store {
     /// The enabled client with this id.
     #[tracing::instrument(target = "otel", name = "store.client", skip_all)]
     pub async fn client(&self, id: &str) -> Result<Option<StoredClient>, Error> {
-        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, secret_sealed, registration_digest, address, created_at \
                            FROM clients WHERE id = $1 AND disabled_at IS NULL";
         let row: Option<Row> =
             read!(self, c => sqlx::query_as(SQL).bind(id).fetch_optional(c).await?);
@@ -105,7 +115,7 @@ impl Store {
     /// The public dynamic client that was registered with the same metadata; the oldest of several.
     #[tracing::instrument(target = "otel", name = "store.twin", skip_all)]
     pub async fn twin(&self, fingerprint: &str) -> Result<Option<StoredClient>, Error> {
-        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, secret_sealed, registration_digest, address, created_at \
                            FROM clients WHERE fingerprint = $1 AND origin = 'dynamic' AND secret_digest IS NULL \
                            AND disabled_at IS NULL ORDER BY created_at, id LIMIT 1";
         let row: Option<Row> =
@@ -116,7 +126,7 @@ impl Store {
     /// At most `limit` clients by id, after `after`.
     #[tracing::instrument(target = "otel", name = "store.clients", skip_all)]
     pub async fn clients(&self, after: &str, limit: i64) -> Result<Vec<StoredClient>, Error> {
-        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at \
+        const SQL: &str = "SELECT id, origin, metadata, fingerprint, secret_digest, secret_sealed, registration_digest, address, created_at \
                            FROM clients WHERE id > $1 AND disabled_at IS NULL ORDER BY id LIMIT $2";
         let rows: Vec<Row> =
             read!(self, c => sqlx::query_as(SQL).bind(after).bind(limit).fetch_all(c).await?);
@@ -137,12 +147,12 @@ impl Store {
 impl Tx {
     /// Adds a client; false when the id is taken.
     pub async fn insert_client(&mut self, client: &StoredClient) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+        const SQL: &str = "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at, secret_sealed) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
         write!(self, c => sqlx::query(SQL)
             .bind(&client.id).bind(client.origin.as_str()).bind(to_json(&client.metadata)).bind(&client.fingerprint)
             .bind(client.secret_digest.as_deref()).bind(client.registration_digest.as_deref()).bind(client.address.as_deref())
-            .bind(client.created_at)
+            .bind(client.created_at).bind(client.secret_sealed.as_deref())
             .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
@@ -154,8 +164,8 @@ impl Tx {
         since: i64,
         limits: Limits,
     ) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at) \
-            SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE \
+        const SQL: &str = "INSERT INTO clients (id, origin, metadata, fingerprint, secret_digest, registration_digest, address, created_at, secret_sealed) \
+            SELECT $1, $2, $3, $4, $5, $6, $7, $8, $13 WHERE \
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $9 AND address = $7) < $10 AND \
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic' AND created_at > $9) < $11 AND \
             (SELECT COUNT(*) FROM clients WHERE origin = 'dynamic') < $12 \
@@ -164,7 +174,7 @@ impl Tx {
             .bind(&client.id).bind(client.origin.as_str()).bind(to_json(&client.metadata)).bind(&client.fingerprint)
             .bind(client.secret_digest.as_deref()).bind(client.registration_digest.as_deref()).bind(client.address.as_deref())
             .bind(client.created_at)
-            .bind(since).bind(limits.per_address).bind(limits.per_hour).bind(limits.most)
+            .bind(since).bind(limits.per_address).bind(limits.per_hour).bind(limits.most).bind(client.secret_sealed.as_deref())
             .execute(c).await.map(|done| done.rows_affected() == 1))
     }
 
@@ -174,11 +184,11 @@ impl Tx {
         &mut self,
         client: &StoredClient,
     ) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "UPDATE clients SET metadata = $3, fingerprint = $4, secret_digest = $5 \
+        const SQL: &str = "UPDATE clients SET metadata = $3, fingerprint = $4, secret_digest = $5, secret_sealed = $6 \
                            WHERE id = $1 AND registration_digest = $2 AND disabled_at IS NULL";
         let updated = write!(self, c => sqlx::query(SQL)
             .bind(&client.id).bind(client.registration_digest.as_deref()).bind(to_json(&client.metadata))
-            .bind(&client.fingerprint).bind(client.secret_digest.as_deref())
+            .bind(&client.fingerprint).bind(client.secret_digest.as_deref()).bind(client.secret_sealed.as_deref())
             .execute(c).await.map(|done| done.rows_affected() == 1))?;
         self.announce_if(updated).await
     }
@@ -188,10 +198,11 @@ impl Tx {
         &mut self,
         id: &str,
         digest: &str,
+        sealed: Option<&str>,
     ) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "UPDATE clients SET secret_digest = $2 \
+        const SQL: &str = "UPDATE clients SET secret_digest = $2, secret_sealed = $3 \
                            WHERE id = $1 AND secret_digest IS NOT NULL AND disabled_at IS NULL";
-        let replaced = write!(self, c => sqlx::query(SQL).bind(id).bind(digest).execute(c).await.map(|done| done.rows_affected() == 1))?;
+        let replaced = write!(self, c => sqlx::query(SQL).bind(id).bind(digest).bind(sealed).execute(c).await.map(|done| done.rows_affected() == 1))?;
         self.announce_if(replaced).await
     }
 
@@ -227,7 +238,7 @@ impl Tx {
         registration_digest: &str,
         now: i64,
     ) -> Result<bool, sqlx::Error> {
-        const SQL: &str = "UPDATE clients SET disabled_at = $3, secret_digest = NULL, registration_digest = NULL \
+        const SQL: &str = "UPDATE clients SET disabled_at = $3, secret_digest = NULL, secret_sealed = NULL, registration_digest = NULL \
                            WHERE id = $1 AND registration_digest = $2 AND disabled_at IS NULL";
         let ended = write!(self, c => sqlx::query(SQL).bind(id).bind(registration_digest).bind(now).execute(c).await.map(|done| done.rows_affected() == 1))?;
         if ended {

@@ -5,6 +5,7 @@
 //! Every transition is one statement, and every write that returns rows runs inside an explicit transaction: on
 //! SQLite an autocommitted `RETURNING` hands out rows before the commit.
 
+mod access_tokens;
 mod at_once;
 mod audit;
 mod backup;
@@ -47,6 +48,7 @@ use tracing::Instrument as _;
 use crate::protocol::event::Entry;
 use pool::{Lent, Pool};
 
+pub use access_tokens::{OpaqueToken, Tokens};
 pub use at_once::{REDEEM, ROTATE};
 pub use audit::{Audited, Cursor, Filter, Order, note};
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};

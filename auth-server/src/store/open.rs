@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "polled",
         include_str!("../../../migrations/0006_polled.sql"),
     ),
+    (9, "jose", include_str!("../../../migrations/0009_jose.sql")),
     (
         13,
         "pushed_requests",

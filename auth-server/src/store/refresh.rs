@@ -2,7 +2,7 @@
 //! refreshes meet at the same successor and a family never forks (rule A-47).
 
 use super::pending::terms;
-use super::{Error, RefreshToken, Store, Tx, beside, from_json, read, write};
+use super::{Error, OpaqueToken, RefreshToken, Store, Tx, beside, from_json, read, write};
 use crate::protocol::grant::{GRACE, Grant, RefreshRow, Terms};
 use crate::protocol::scope::Scope;
 
@@ -34,6 +34,8 @@ pub struct Rotation {
     pub digest: String,
     /// The token that takes its place.
     pub successor: RefreshToken,
+    /// The access token beside it, when it is kept.
+    pub opaque: Option<OpaqueToken>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -152,6 +154,9 @@ impl Tx {
             return Ok(Refreshed::Lost);
         }
         self.insert_refresh(&rotation.successor);
+        if let Some(token) = &rotation.opaque {
+            self.insert_access_token(token).await?;
+        }
         Ok(Refreshed::Rotated)
     }
 }

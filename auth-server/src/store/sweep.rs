@@ -46,6 +46,10 @@ const STATEMENTS: &[(&str, i64)] = &[
         0,
     ),
     (
+        "DELETE FROM access_tokens WHERE digest IN (SELECT digest FROM access_tokens WHERE expires_at < $1 LIMIT $2)",
+        0,
+    ),
+    (
         "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE expires_at < $1 LIMIT $2)",
         3600,
     ),

@@ -251,6 +251,7 @@ async fn a_removed_resource_gets_no_new_tokens() {
                 default: true,
             }],
             access_lifetime: None,
+            access_token: auth_server::protocol::resource::Form::Jwt,
             signing_alg: None,
         };
         let store = &app.server.store;

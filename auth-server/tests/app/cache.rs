@@ -28,6 +28,7 @@ async fn added(app: &TestApp) -> Store {
         .unwrap(),
         fingerprint: String::new(),
         secret_digest: None,
+        secret_sealed: None,
         registration_digest: None,
         address: None,
         created_at: app.server.now(),

@@ -164,6 +164,15 @@ impl TestApp {
         }
     }
 
+    /// A client of the test's own configuration.
+    pub(crate) fn client_with(&self, id: &str, secret: Option<String>) -> Client<'_> {
+        Client {
+            app: self,
+            id: id.to_owned(),
+            secret,
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap())
             .await

@@ -1,8 +1,8 @@
 //! The operator's work on clients.
 
 use super::{Change, Operator, refuse};
-use crate::flow::{Error, Result};
-use crate::protocol::client::{Client, Metadata, Origin};
+use crate::flow::{Error, Result, keys, start};
+use crate::protocol::client::{Auth, Client, Kept, Metadata, Method, Origin, SharedSecret};
 use crate::protocol::resource;
 use crate::protocol::secret::{Kind, Secret, identifier};
 use crate::store::StoredClient;
@@ -37,14 +37,23 @@ impl Operator<'_> {
             .method
             .uses_secret()
             .then(|| Secret::mint(Kind::Client, self.effects.fresh()));
+        let sealed = match &secret {
+            Some(secret) if accepted.method == Method::SecretJwt => Some(self.seal(&id, secret)?),
+            _ => None,
+        };
         let digest = secret.as_ref().map(Secret::digest);
-        let client = accepted.into_client(id, Origin::Operator, digest.clone())?;
+        let kept = match &sealed {
+            Some(sealed) => Some(Kept::Shared(SharedSecret::Sealed(sealed.clone()))),
+            None => digest.clone().map(Kept::Digest),
+        };
+        let client = accepted.into_client(id, Origin::Operator, kept)?;
         let row = StoredClient {
             id: client.id.clone(),
             origin: Origin::Operator,
             metadata: client.metadata.clone(),
             fingerprint: client.fingerprint(),
             secret_digest: digest.map(|digest| digest.as_str().to_owned()),
+            secret_sealed: sealed,
             registration_digest: None,
             address: None,
             created_at: self.effects.now(),
@@ -98,7 +107,12 @@ impl Operator<'_> {
         let client = self.stored_client(id).await?;
         let secret = Secret::mint(Kind::Client, self.effects.fresh());
         let digest = secret.digest().as_str().to_owned();
-        if self.make(Change::ReplaceSecret(client.id, digest)).await? {
+        let sealed = match client.auth {
+            Auth::SharedSecret(_) => Some(self.seal(&client.id, &secret)?),
+            _ => None,
+        };
+        let change = Change::ReplaceSecret(client.id, digest, sealed);
+        if self.make(change).await? {
             Ok(secret)
         } else {
             Err(refuse(format!("client `{id}` has no secret to replace")))
@@ -110,6 +124,16 @@ impl Operator<'_> {
         let client = self.stored_client(id).await?;
         self.make(Change::DeleteClient(client.id)).await?;
         Ok(())
+    }
+
+    /// The secret under the master key, for a client that signs with it.
+    fn seal(&self, id: &str, secret: &Secret) -> Result<String> {
+        match start::read_master_key(&self.config.master_key_file)? {
+            Some(master) => Ok(keys::seal_secret(&master, id, secret)?),
+            None => Err(refuse(
+                "there is no master key yet; start the server once, it makes one",
+            )),
+        }
     }
 
     async fn stored_client(&self, id: &str) -> Result<Client> {

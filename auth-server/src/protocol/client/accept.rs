@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
+use super::encryption::Answer;
 use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin, logout};
 use crate::protocol::jwt;
 use crate::protocol::redirect::RegisteredUri;
@@ -43,6 +44,13 @@ impl Client {
         } else {
             metadata.without_policy();
         }
+        introspection_alg(&metadata)?;
+        for answer in Answer::ALL {
+            if answer.encryption(&metadata)?.is_some() && key_source(&metadata)?.is_none() {
+                return Err(invalid_metadata("encryption needs jwks or jwks_uri"));
+            }
+        }
+        check_assertion_alg(&metadata, method)?;
         metadata.token_endpoint_auth_method = Some(method.as_str().to_owned());
         metadata.token_endpoint_auth_methods_supported = None;
         metadata.grant_types = Some(
@@ -79,7 +87,7 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
     let has_keys = key_source(metadata)?.is_some();
     let works = |method: &Method| match method {
         Method::None => true,
-        Method::SecretBasic | Method::SecretPost => origin != Origin::Document,
+        Method::SecretBasic | Method::SecretPost | Method::SecretJwt => origin != Origin::Document,
         Method::PrivateKeyJwt => has_keys,
     };
     let single = metadata.token_endpoint_auth_method.as_deref();
@@ -107,7 +115,7 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
                 "a client id metadata document cannot use a shared secret",
             )),
             None => Err(invalid_metadata(
-                "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post or private_key_jwt",
+                "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post, client_secret_jwt or private_key_jwt",
             )),
         },
         None if !listed.is_empty() => Err(invalid_metadata(
@@ -235,6 +243,32 @@ fn check_requests(metadata: &Metadata) -> Result<(), Refusal> {
     Ok(())
 }
 
+pub(super) fn introspection_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
+    signing_alg(
+        "introspection_signed_response_alg",
+        metadata.introspection_signed_response_alg.as_deref(),
+    )
+}
+
+/// An assertion is signed with a key of the client or with its secret, never one for the other.
+fn check_assertion_alg(metadata: &Metadata, method: Method) -> Result<(), Refusal> {
+    let Some(alg) = metadata.token_endpoint_auth_signing_alg.as_deref() else {
+        return Ok(());
+    };
+    let fits = match method {
+        Method::SecretJwt => alg == jwt::HS256,
+        Method::PrivateKeyJwt => jwt::Alg::parse(alg).is_some(),
+        _ => true,
+    };
+    if fits {
+        return Ok(());
+    }
+    let all = jwt::Alg::ALL.map(jwt::Alg::as_str).join(", ");
+    Err(invalid_metadata(format!(
+        "token_endpoint_auth_signing_alg must be HS256 for client_secret_jwt, one of {all} for private_key_jwt"
+    )))
+}
+
 /// One of the algorithms that we can sign with.
 fn signing_alg(member: &str, named: Option<&str>) -> Result<Option<jwt::Alg>, Refusal> {
     let parse = |text: &str| {
@@ -300,6 +334,7 @@ fn deceives(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kept;
     use super::*;
     use crate::protocol::secret::Digest;
     use serde_json::json;
@@ -416,7 +451,11 @@ mod tests {
         let client = |origin, value| {
             accept(origin, value)
                 .unwrap()
-                .into_client("x".into(), origin, Some(Digest::stored("d".into())))
+                .into_client(
+                    "x".into(),
+                    origin,
+                    Some(Kept::Digest(Digest::stored("d".into()))),
+                )
                 .unwrap()
                 .fingerprint()
         };

@@ -1,8 +1,11 @@
 //! What clients may ask for here. Looked at where metadata are brought: what the operator switches off later is refused
 //! when it is used.
 
-use super::Metadata;
-use super::accept::{authorization_alg, id_token_alg, invalid_metadata, userinfo_alg};
+use super::accept::{
+    authorization_alg, id_token_alg, introspection_alg, invalid_metadata, userinfo_alg,
+};
+use super::encryption::Answer;
+use super::{Metadata, Method};
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::{Alg, PublicKeys};
 use crate::protocol::refusal::Refusal;
@@ -34,6 +37,10 @@ impl Metadata {
                 "authorization_signed_response_alg",
                 authorization_alg(self)?,
             ),
+            (
+                "introspection_signed_response_alg",
+                introspection_alg(self)?,
+            ),
         ];
         for (member, alg) in signed {
             if alg.is_some_and(|alg| !support.algorithms.contains(&alg)) {
@@ -42,6 +49,27 @@ impl Metadata {
                 return Err(invalid_metadata(why).setting("keys.algorithms"));
             }
         }
+        for answer in Answer::ALL {
+            if answer.encryption(self)?.is_some() && !support.features.encryption {
+                return Err(invalid_metadata("encrypted answers are switched off")
+                    .setting("features.encryption"));
+            }
+        }
+        if self.token_endpoint_auth_method.as_deref() == Some(Method::SecretJwt.as_str())
+            && !support.features.client_secret_jwt
+        {
+            return Err(invalid_metadata("client_secret_jwt is switched off")
+                .setting("features.client_secret_jwt"));
+        }
         Ok(())
+    }
+
+    /// Leaves out of a list to choose from what this server does not have (rule A-44).
+    pub fn narrow(&mut self, support: Support<'_>) {
+        if let Some(methods) = &mut self.token_endpoint_auth_methods_supported
+            && !support.features.client_secret_jwt
+        {
+            methods.retain(|method| method != Method::SecretJwt.as_str());
+        }
     }
 }

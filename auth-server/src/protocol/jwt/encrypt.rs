@@ -143,11 +143,17 @@ impl Recipient {
     }
 }
 
-/// A compact JWE of a JWT that is signed already (`cty: JWT`, RFC 7519 §5.2), to the first key that fits.
-pub(super) fn nested(
+/// True when one of the keys serves this algorithm.
+pub(super) fn takes(recipients: &[Recipient], alg: KeyAlg) -> bool {
+    recipients.iter().any(|recipient| recipient.alg == alg)
+}
+
+/// A compact JWE to the first key that fits.
+pub(super) fn to_first(
     recipients: &[Recipient],
     how: Encryption,
-    signed: &str,
+    inside: &str,
+    content_type: Option<&str>,
 ) -> Result<String, Invalid> {
     let recipient = recipients.iter().find(|recipient| recipient.alg == how.alg);
     let Some(recipient) = recipient else {
@@ -156,12 +162,14 @@ pub(super) fn nested(
     };
     let mut header = JweHeader::new();
     header.set_content_encryption(how.enc.as_str());
-    header.set_content_type("JWT");
+    if let Some(content_type) = content_type {
+        header.set_content_type(content_type);
+    }
     if let Some(kid) = &recipient.kid {
         header.set_key_id(kid);
     }
     CONTEXT
-        .serialize_compact(signed.as_bytes(), &header, &*recipient.encrypter)
+        .serialize_compact(inside.as_bytes(), &header, &*recipient.encrypter)
         .map_err(|e| invalid(e.to_string()))
 }
 

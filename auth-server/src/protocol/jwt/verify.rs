@@ -7,7 +7,7 @@ use josekit::jws::{self, ES256, EdDSA, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value};
 
 use super::encrypt::{self, Recipient};
-use super::{Alg, Claims, Encryption, Header, Invalid, invalid, read_header};
+use super::{Alg, Claims, Encryption, Header, Invalid, KeyAlg, invalid, read_header};
 
 /// Most keys of one set.
 const MOST_KEYS: usize = 50;
@@ -62,7 +62,19 @@ impl PublicKeys {
 
     /// Encrypts a JWT that is signed already, as a nested JWT (RFC 7519 §5.2).
     pub fn encrypt(&self, how: Encryption, signed: &str) -> Result<String, Invalid> {
-        encrypt::nested(&self.recipients, how, signed)
+        encrypt::to_first(&self.recipients, how, signed, Some("JWT"))
+    }
+
+    /// Encrypts claims that nobody signed (OIDC Core §5.3.2).
+    pub fn encrypt_claims(&self, how: Encryption, claims: &Claims) -> Result<String, Invalid> {
+        let text = serde_json::to_string(claims).map_err(|e| invalid(e.to_string()))?;
+        encrypt::to_first(&self.recipients, how, &text, None)
+    }
+
+    /// True when we can encrypt to one of them with this algorithm.
+    #[must_use]
+    pub fn takes(&self, alg: KeyAlg) -> bool {
+        encrypt::takes(&self.recipients, alg)
     }
 
     /// Verifies a compact JWS and returns its header and claims. The algorithm must be the key's own.
