@@ -155,20 +155,19 @@ impl Add {
     async fn run(self, source: &Source) -> Result {
         let (id, as_json) = (self.id.clone(), self.json);
         let metadata = self.metadata()?;
-        source
-            .work(async |operator| {
-                let (client, secret) = operator.add_client(id, metadata).await?;
-                if as_json {
-                    let mut shown = shown(&client);
-                    if let Some(secret) = &secret {
-                        shown["client_secret"] = secret.reveal().into();
-                    }
-                    return output::json(&shown);
+        let adding = source.work(async |operator| {
+            let (client, secret) = operator.add_client(id, metadata).await?;
+            if as_json {
+                let mut shown = shown(&client);
+                if let Some(secret) = &secret {
+                    shown["client_secret"] = secret.reveal().into();
                 }
-                output::line(&format!("client_id:     {}", client.id))?;
-                secret.as_ref().map_or(Ok(()), print_secret)
-            })
-            .await
+                return output::json(&shown);
+            }
+            output::line(&format!("client_id:     {}", client.id))?;
+            secret.as_ref().map_or(Ok(()), print_secret)
+        });
+        Box::pin(adding).await
     }
 
     fn metadata(self) -> Result<Metadata> {

@@ -208,6 +208,9 @@ pub fn seconds(claims: &Map<String, Value>, name: &str) -> Option<i64> {
 }
 
 #[cfg(test)]
+mod properties;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
