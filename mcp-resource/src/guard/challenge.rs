@@ -1,10 +1,12 @@
 //! The `WWW-Authenticate` header: what a client needs to know to come back with a better token.
 //!
-//! Always one line, always starting with `Bearer ` (some clients ignore anything else), always with `resource_metadata`
-//! (RFC 9728 §5.1) and the `scope` to ask for (RFC 6750 §3). `error` appears only when a token was presented.
+//! The first line always starts with `Bearer ` (some clients ignore anything else), always with `resource_metadata` (RFC
+//! 9728 §5.1) and the `scope` to ask for (RFC 6750 §3). `error` appears only when a token was presented. Who has to prove
+//! a key, or tried to, gets a second line that starts with `DPoP `.
 
 use http::HeaderValue;
 
+use super::policy::Algorithm;
 use super::scope::Scopes;
 
 /// One `Bearer` challenge (RFC 6750 §3).
@@ -27,6 +29,19 @@ impl Challenge<'_> {
         push(&mut text, "resource_metadata", self.metadata_url);
         HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
     }
+}
+
+/// The second line, for who has to prove a key (RFC 9449 §7.1).
+pub(super) fn dpop(error: &str, description: &str) -> HeaderValue {
+    let mut text = String::from("DPoP ");
+    push(&mut text, "error", error);
+    push(&mut text, "error_description", description);
+    push(
+        &mut text,
+        "algs",
+        &Algorithm::ALL.map(Algorithm::name).join(" "),
+    );
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("DPoP"))
 }
 
 /// Appends `name="value"`. A character that RFC 6750 §3 forbids inside the quotes becomes `'` or `?`.

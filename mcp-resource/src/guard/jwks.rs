@@ -6,7 +6,7 @@
 
 use josekit::jwk::Jwk;
 use josekit::jws::{self, JwsVerifier};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::policy::Algorithm;
@@ -89,6 +89,19 @@ impl KeySet {
             Signature::Bad
         }
     }
+}
+
+/// Whether a public key that came with a message signed it. A name that the key gives itself says nothing.
+pub(super) fn signed_by(
+    key: &Map<String, Value>,
+    algorithm: Algorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    let usable = usable(&Value::Object(key.clone()), &[algorithm]);
+    usable
+        .iter()
+        .any(|key| key.verifier.verify(message, signature).is_ok())
 }
 
 fn usable(entry: &Value, algorithms: &[Algorithm]) -> Vec<Key> {

@@ -58,11 +58,12 @@ where
             if parts.method == Method::OPTIONS {
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
-            match guard.admit(&parts.headers).await {
+            match guard.admit(&parts).await {
                 Ok(caller) => parts.extensions.insert(caller),
                 Err(denied) => return Ok(denied.into_response()),
             };
             parts.headers.remove(header::AUTHORIZATION);
+            parts.headers.remove("dpop");
             inner
                 .call(Request::from_parts(parts, body))
                 .await

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::policy::Policy;
+use super::policy::{Algorithm, Policy};
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
@@ -19,6 +19,8 @@ const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 pub(super) struct Metadata {
     /// Absolute URL of the path-inserted document, as named in challenges.
     pub(super) url: String,
+    /// Scheme, host and port of the resource.
+    pub(super) origin: String,
     path: String,
     body: String,
 }
@@ -26,9 +28,10 @@ pub(super) struct Metadata {
 impl Metadata {
     pub(super) fn new(policy: &Policy, resource: &Url) -> Self {
         let path = format!("{WELL_KNOWN}{}", resource.path().trim_end_matches('/'));
-        let url = format!("{}{path}", resource.origin().ascii_serialization());
+        let origin = resource.origin().ascii_serialization();
         Self {
-            url,
+            url: format!("{origin}{path}"),
+            origin,
             path,
             body: document(policy).to_string(),
         }
@@ -61,6 +64,11 @@ fn document(policy: &Policy) -> Value {
         document.insert("scopes_supported".into(), json!(scopes));
     }
     document.insert("bearer_methods_supported".into(), json!(["header"]));
+    let algorithms = Algorithm::ALL.map(Algorithm::name);
+    document.insert(
+        "dpop_signing_alg_values_supported".into(),
+        json!(algorithms),
+    );
     if let Some(name) = &policy.resource_name {
         document.insert("resource_name".into(), json!(name));
     }
@@ -161,6 +169,6 @@ mod tests {
     fn resource_and_issuer_are_repeated_byte_for_byte() {
         let mut policy = Policy::new("https://h/mcp", "https://tenant.example.com/");
         policy.resource_name = Some("Docs".into());
-        insta::assert_snapshot!(document(&policy).to_string(), @r#"{"resource":"https://h/mcp","authorization_servers":["https://tenant.example.com/"],"bearer_methods_supported":["header"],"resource_name":"Docs"}"#);
+        insta::assert_snapshot!(document(&policy).to_string(), @r#"{"resource":"https://h/mcp","authorization_servers":["https://tenant.example.com/"],"bearer_methods_supported":["header"],"dpop_signing_alg_values_supported":["ES256","ES384","ES512","EdDSA","RS256","RS384","RS512","PS256","PS384","PS512"],"resource_name":"Docs"}"#);
     }
 }

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Inside a handler, [`Guard::require`] decides about one operation. The token itself goes no further: the guard takes the
-//! `Authorization` header out of the request, so nothing behind it can forward it. `OPTIONS` needs no token (a browser
+//! `Authorization` header (and a `DPoP` proof) out of the request, so nothing behind it can forward it. `OPTIONS` needs no token (a browser
 //! sends none) and is answered by the guard, with nothing; put a CORS layer outside of the guard, which answers preflights
 //! and lets browsers read refusals.
 //!
@@ -37,6 +37,7 @@
 mod cache;
 mod challenge;
 mod discovery;
+mod dpop;
 mod jwks;
 mod keys;
 mod layer;
@@ -51,11 +52,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use http::request::Parts;
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
 use cache::TokenCache;
 use discovery::Discovery;
+use dpop::{Asked, Replays};
 use keys::Keys;
 use metadata::Metadata;
 use verify::Invalid;
@@ -79,6 +82,7 @@ struct Shared {
     metadata: Metadata,
     keys: Arc<Keys>,
     cache: Mutex<TokenCache>,
+    replays: Mutex<Replays>,
 }
 
 impl Guard {
@@ -101,6 +105,7 @@ impl Guard {
                 metadata,
                 keys,
                 cache,
+                replays: Mutex::default(),
             }),
             required,
         })
@@ -144,20 +149,69 @@ impl Guard {
         Err(Denied::insufficient_scope(self.metadata_url(), &needed))
     }
 
-    /// Who sent these headers? Reads `Authorization` only; a token in a query or a body is never seen.
+    /// Who sent this request? Reads the headers `Authorization` and `DPoP` only; a token in a query or a body is never
+    /// seen. A token that is bound to a key needs a proof for this method and path (RFC 9449 §7).
     ///
     /// # Errors
     /// [`Denied`] is the complete answer: 401, 403, or 503 when the issuer has never been reached.
     #[tracing::instrument(target = "otel", name = "guard.admit", skip_all)]
-    pub async fn admit(&self, headers: &HeaderMap) -> Result<Caller, Denied> {
-        let token = match bearer_token(headers) {
-            Ok(Some(token)) => token,
+    pub async fn admit(&self, request: &Parts) -> Result<Caller, Denied> {
+        let (scheme, token) = match credentials(&request.headers) {
+            Ok(Some(credentials)) => credentials,
             Ok(None) => return Err(Denied::no_token(self.metadata_url(), &self.required)),
             Err(invalid) => return Err(self.invalid(&invalid)),
         };
         let caller = self.identify(token).await?;
+        match (scheme, verify::bound_to(&caller.claims)) {
+            (Scheme::Bearer, None) => {}
+            (Scheme::Bearer, Some(_)) => {
+                let rule = "the token is bound to a key: send it with the scheme DPoP and a proof";
+                let invalid = Invalid::new(rule, "sent as Bearer");
+                return Err(self.unproven("invalid_token", &invalid));
+            }
+            (Scheme::Dpop, None) => {
+                let rule = "the token is not bound to a key: send it with the scheme Bearer";
+                let invalid = Invalid::new(rule, "sent as DPoP");
+                return Err(self.unproven("invalid_token", &invalid));
+            }
+            (Scheme::Dpop, Some(key)) => {
+                let proven = self.prove(request, token, key);
+                proven.map_err(|invalid| self.unproven("invalid_dpop_proof", &invalid))?;
+            }
+        }
         self.require(&caller, Scopes::default())?;
         Ok(caller)
+    }
+
+    /// Whether the request shows, once, that its sender holds the key.
+    fn prove(&self, request: &Parts, token: &str, key: &str) -> Result<(), Invalid> {
+        let mut proofs = request.headers.get_all("dpop").iter();
+        let (Some(proof), None) = (proofs.next(), proofs.next()) else {
+            return Err(Invalid::new("one DPoP header is needed", "none or several"));
+        };
+        let asked = Asked {
+            method: request.method.as_str(),
+            url: &self.public_url(request),
+            token,
+            now: unix_now(),
+        };
+        let proof = dpop::check(proof.to_str().unwrap_or_default(), &asked)?;
+        if proof.thumbprint != key {
+            return Err(Invalid::new("the proof is by another key", "cnf"));
+        }
+        let mut replays = self.shared.replays.lock();
+        let replays = replays.as_deref_mut();
+        if replays.is_ok_and(|replays| replays.take(&proof, asked.now)) {
+            Ok(())
+        } else {
+            Err(Invalid::new("the proof was used before (jti)", ""))
+        }
+    }
+
+    /// The URL as the client knows it: the resource's host, never the `Host` of the request. The path is the request's, so
+    /// a guard of bound tokens stands outside of nested routers, which cut it.
+    fn public_url(&self, request: &Parts) -> String {
+        format!("{}{}", self.shared.metadata.origin, request.uri.path())
     }
 
     #[tracing::instrument(target = "otel", name = "guard.verify", skip_all)]
@@ -196,6 +250,16 @@ impl Guard {
     }
 
     fn invalid(&self, invalid: &Invalid) -> Denied {
+        self.say(invalid);
+        Denied::invalid_token(self.metadata_url(), &self.required, invalid.rule)
+    }
+
+    fn unproven(&self, error: &'static str, invalid: &Invalid) -> Denied {
+        self.say(invalid);
+        Denied::unproven(self.metadata_url(), &self.required, error, invalid.rule)
+    }
+
+    fn say(&self, invalid: &Invalid) {
         let Invalid {
             rule,
             detail,
@@ -203,12 +267,20 @@ impl Guard {
         } = invalid;
         let setting = setting.map(self.policy().setting_name);
         tracing::info!(rule, detail, setting, "token refused");
-        Denied::invalid_token(self.metadata_url(), &self.required, rule)
     }
 }
 
-/// The token of `Authorization: Bearer …` (RFC 6750 §2.1). Another scheme presents no bearer token.
-fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
+/// How a token is sent.
+#[derive(Clone, Copy)]
+enum Scheme {
+    /// RFC 6750 §2.1
+    Bearer,
+    /// RFC 9449 §7.1
+    Dpop,
+}
+
+/// The token of `Authorization`, by either scheme. Another scheme presents no token.
+fn credentials(headers: &HeaderMap) -> Result<Option<(Scheme, &str)>, Invalid> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -223,10 +295,15 @@ fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, Invalid> {
         return Err(Invalid::new("the Authorization header is not ASCII", ""));
     };
     let (scheme, token) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    let scheme = if scheme.eq_ignore_ascii_case("bearer") {
+        Scheme::Bearer
+    } else if scheme.eq_ignore_ascii_case("dpop") {
+        Scheme::Dpop
+    } else {
         return Ok(None);
-    }
-    Ok(Some(token.trim()).filter(|token| !token.is_empty()))
+    };
+    let token = Some(token.trim()).filter(|token| !token.is_empty());
+    Ok(token.map(|token| (scheme, token)))
 }
 
 /// The only place where the guard reads the clock.

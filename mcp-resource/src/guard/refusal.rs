@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use super::challenge::Challenge;
+use super::challenge::{self, Challenge};
 use super::scope::Scopes;
 
 /// A complete refusal. Return it from a handler as it is.
@@ -12,6 +12,8 @@ use super::scope::Scopes;
 pub struct Denied {
     status: StatusCode,
     challenge: Option<HeaderValue>,
+    /// The challenge for who has to prove a key.
+    dpop: Option<Box<HeaderValue>>,
     error: &'static str,
     description: String,
 }
@@ -27,6 +29,7 @@ impl Denied {
         Self {
             status: StatusCode::UNAUTHORIZED,
             challenge: Some(challenge.header()),
+            dpop: None,
             error: "unauthorized",
             description: format!(
                 "an access token is needed in the Authorization header (Bearer); where to get one: {metadata_url}"
@@ -43,8 +46,23 @@ impl Denied {
         Self {
             status: StatusCode::UNAUTHORIZED,
             challenge: Some(challenge.header()),
+            dpop: None,
             error: "invalid_token",
             description: rule.to_owned(),
+        }
+    }
+
+    /// The token may be good, but not as it was sent, or by whom.
+    pub(super) fn unproven(
+        metadata_url: &str,
+        scope: &Scopes,
+        error: &'static str,
+        rule: &str,
+    ) -> Self {
+        Self {
+            dpop: Some(Box::new(challenge::dpop(error, rule))),
+            error,
+            ..Self::invalid_token(metadata_url, scope, rule)
         }
     }
 
@@ -58,6 +76,7 @@ impl Denied {
         Self {
             status: StatusCode::FORBIDDEN,
             challenge: Some(challenge.header()),
+            dpop: None,
             error: "insufficient_scope",
             description,
         }
@@ -68,6 +87,7 @@ impl Denied {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
             challenge: None,
+            dpop: None,
             error: "temporarily_unavailable",
             description: "the token cannot be checked, because the keys of its issuer cannot be fetched; try again soon".to_owned(),
         }
@@ -90,6 +110,9 @@ impl IntoResponse for Denied {
             Some(challenge) => headers.insert(header::WWW_AUTHENTICATE, challenge),
             None => headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2")),
         };
+        if let Some(challenge) = self.dpop {
+            headers.append(header::WWW_AUTHENTICATE, *challenge);
+        }
         response
     }
 }

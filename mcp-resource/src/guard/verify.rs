@@ -243,14 +243,19 @@ fn check_claims(
             ));
         }
     }
-    if claims.contains_key("cnf") {
+    if claims.contains_key("cnf") && bound_to(&claims).is_none() {
         return Err(Invalid::new(
-            "the token is bound to a key and cannot be used as a plain bearer token",
+            "the token is bound to a key in a way that is not known here",
             "cnf claim",
         ));
     }
     let caller = read_caller(policy, claims, expires)?;
     Ok((caller, until))
+}
+
+/// The thumbprint of the key whose holder may send the token (RFC 9449 §6.1).
+pub(super) fn bound_to(claims: &Map<String, Value>) -> Option<&str> {
+    claims.get("cnf")?.get("jkt")?.as_str()
 }
 
 fn read_caller(
@@ -317,7 +322,7 @@ fn is_for_us(policy: &Policy, aud: Option<&Value>) -> bool {
     clippy::cast_possible_truncation,
     reason = "a float beyond i64 saturates, which is what is wanted"
 )]
-fn seconds(value: &Value) -> Option<i64> {
+pub(super) fn seconds(value: &Value) -> Option<i64> {
     value
         .as_i64()
         .or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64))

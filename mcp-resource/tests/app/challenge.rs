@@ -83,7 +83,7 @@ async fn the_error_is_named_only_when_a_token_was_presented() {
 #[tokio::test]
 async fn other_schemes_present_no_token() {
     let world = World::start().await;
-    for value in ["Basic YTpi", "DPoP abc", "Bearer", "Bearertoken", ""] {
+    for value in ["Basic YTpi", "DPoP", "Bearer", "Bearertoken", ""] {
         let answer = world
             .send(
                 world

@@ -9,6 +9,7 @@ mod cli;
 mod configuration;
 mod cors;
 mod documents;
+mod dpop;
 mod foreign;
 mod keys;
 mod layers;

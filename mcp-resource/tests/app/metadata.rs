@@ -13,6 +13,9 @@ async fn the_metadata_is_at_the_inserted_path_and_at_the_root() {
         "authorization_servers": [world.issuer.url],
         "scopes_supported": ["docs.read"],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": [
+            "ES256", "ES384", "ES512", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+        ],
         "resource_name": "Documents",
     });
     for path in [

@@ -97,6 +97,7 @@ async fn a_token_with_a_wrong_claim_is_refused_and_told_why() {
         (json!({ "aud": null }), "another resource"),
         (json!({ "aud": world.issuer.url }), "another resource"),
         (json!({ "cnf": { "jkt": "abc" } }), "bound to a key"),
+        (json!({ "cnf": { "x5t#S256": "abc" } }), "bound to a key"),
         (
             json!({ "sub": null, "client_id": null }),
             "neither a subject nor a client",
