@@ -59,15 +59,15 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
     } = *order;
     let (client, tokens) = (&asker.client, &server.config.tokens);
     let subject = server.subject(client, &grant.subject);
-    let mut issued = access_token(
-        server,
-        asker,
-        &subject,
+    let token = Access {
+        subject: &subject,
         scope,
-        order.resources,
-        Some(grant),
-        now,
-    )?;
+        resources: order.resources,
+        grant: Some(grant),
+        act: None,
+        until: i64::MAX,
+    };
+    let mut issued = access_token(server, asker, token, now)?;
     if scope.has("openid") {
         let alg = client.id_token_alg(&server.config.algorithms);
         let token = IdToken {
@@ -147,18 +147,48 @@ pub fn for_machine(
     now: i64,
 ) -> Result<Issued> {
     let subject = asker.client.id.as_str();
-    access_token(server, asker, subject, scope, resources, None, now)
+    let order = Access {
+        subject,
+        scope,
+        resources,
+        grant: None,
+        act: None,
+        until: i64::MAX,
+    };
+    access_token(server, asker, order, now)
 }
 
-fn access_token(
+/// What one access token is made from.
+pub struct Access<'a> {
+    /// `sub`
+    pub subject: &'a str,
+    /// Narrowed scope.
+    pub scope: &'a Scope,
+    /// Narrowed resources.
+    pub resources: &'a [String],
+    /// The user's grant: what revokes it revokes the token.
+    pub grant: Option<&'a Grant>,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    pub act: Option<Value>,
+    /// It lives no longer than this, unix seconds.
+    pub until: i64,
+}
+
+/// One access token.
+pub fn access_token(
     server: &Server,
     asker: &Authenticated,
-    subject: &str,
-    scope: &Scope,
-    resources: &[String],
-    grant: Option<&Grant>,
+    order: Access<'_>,
     now: i64,
 ) -> Result<Issued> {
+    let Access {
+        subject,
+        scope,
+        resources,
+        grant,
+        act,
+        until,
+    } = order;
     let ids = resources.iter().map(String::as_str);
     asker.client.check_resources(ids)?;
     let mut audience = resources.to_vec();
@@ -166,7 +196,7 @@ fn access_token(
     if scope.has("openid") || audience.is_empty() {
         audience.push(server.config.issuer.as_str().to_owned());
     }
-    let lifetime = lifetime(server, &asker.client, resources);
+    let lifetime = lifetime(server, &asker.client, resources).min(until - now);
     // The grant's id in `jti` lets introspection and UserInfo see that the family was revoked.
     let unique = server.fresh_id("");
     let token = AccessToken {
@@ -181,7 +211,10 @@ fn access_token(
         grant,
         confirmation: asker.confirmation.as_ref(),
     };
-    let claims = token.claims();
+    let mut claims = token.claims();
+    if let Some(act) = act {
+        claims.insert("act".into(), act);
+    }
     let (access_token, opaque) = match form(server, resources)? {
         (Form::Jwt, alg) => {
             let signer = server.keys.signer(alg, now)?;
@@ -204,6 +237,7 @@ fn access_token(
         scope: scope.clone(),
         refresh_token: None,
         id_token: None,
+        issued_token_type: None,
     };
     let refresh = None;
     Ok(Issued {

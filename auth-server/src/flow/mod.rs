@@ -14,6 +14,8 @@ pub mod code;
 pub mod consent;
 pub mod device;
 pub mod document;
+pub mod exchange;
+pub mod id_jag;
 pub mod intake;
 pub mod introspect;
 pub mod issue;

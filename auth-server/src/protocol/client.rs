@@ -81,15 +81,18 @@ pub enum GrantType {
     ClientCredentials,
     /// RFC 8628 §3.4
     DeviceCode,
+    /// RFC 8693
+    TokenExchange,
 }
 
 impl GrantType {
     /// Every grant, in the order of the metadata document.
-    pub const ALL: [GrantType; 4] = [
+    pub const ALL: [GrantType; 5] = [
         GrantType::AuthorizationCode,
         GrantType::RefreshToken,
         GrantType::ClientCredentials,
         GrantType::DeviceCode,
+        GrantType::TokenExchange,
     ];
 
     /// The value of `grant_type`.
@@ -100,7 +103,16 @@ impl GrantType {
             GrantType::RefreshToken => "refresh_token",
             GrantType::ClientCredentials => "client_credentials",
             GrantType::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
+            GrantType::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
         }
+    }
+
+    /// True when only clients that the operator added and that authenticate may use it.
+    fn needs_operator(self) -> bool {
+        matches!(
+            self,
+            GrantType::ClientCredentials | GrantType::TokenExchange
+        )
     }
 
     /// True when tokens may come of a remembered consent: then a client that declares it later may do more with it. The

@@ -25,6 +25,10 @@ pub struct Features {
     pub session_management: bool,
     /// Device authorization (RFC 8628).
     pub device: bool,
+    /// Identity assertions between authorization servers (ID-JAG).
+    pub id_jag: bool,
+    /// Token exchange (RFC 8693).
+    pub token_exchange: bool,
     /// Tokens bound to a key of the client (RFC 9449).
     pub dpop: bool,
     /// Proofs need a nonce of ours (RFC 9449 §8).
@@ -56,6 +60,8 @@ impl Default for Features {
             frontchannel_logout: true,
             session_management: false,
             device: false,
+            id_jag: false,
+            token_exchange: false,
             dpop: true,
             dpop_nonces: false,
             client_secret_jwt: false,
@@ -79,6 +85,7 @@ impl Features {
             | GrantType::RefreshToken
             | GrantType::ClientCredentials => true,
             GrantType::DeviceCode => self.device,
+            GrantType::TokenExchange => self.token_exchange,
         }
     }
 }

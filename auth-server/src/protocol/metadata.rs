@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::acr::Level;
 use super::claims;
 use super::client::{GrantType, Method};
+use super::exchange::TokenType;
 use super::feature::Features;
 use super::issuer::Issuer;
 use super::jwt::{Alg, Enc, HS256, KeyAlg};
@@ -115,6 +116,10 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     }
     if on.features.dpop {
         document["dpop_signing_alg_values_supported"] = json!(algorithms);
+    }
+    if on.features.token_exchange && on.features.id_jag {
+        document["identity_chaining_requested_token_types_supported"] =
+            json!([TokenType::IdJag.as_str()]);
     }
     if on.features.device {
         document["device_authorization_endpoint"] = json!(issuer.url("/device_authorization"));

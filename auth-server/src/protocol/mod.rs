@@ -14,6 +14,7 @@
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
 //! | RFC 9449 DPoP, RFC 7800 `cnf` | [`dpop`], [`confirmation`] |
+//! | RFC 8693 token exchange | [`exchange`] |
 //! | RFC 8628 device authorization | [`device`], [`polled`] |
 //! | RFC 5280 certificates | [`certificate`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
@@ -35,6 +36,7 @@ pub mod device;
 pub mod document;
 pub mod dpop;
 pub mod event;
+pub mod exchange;
 pub mod feature;
 pub mod grant;
 pub mod issuer;

@@ -24,7 +24,7 @@ pub fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
 /// the wrong type is named. What only the operator may say is left out.
 pub fn metadata(mut object: Map<String, Value>) -> Result<Metadata, Refusal> {
     object.retain(|_, value| !value.is_null());
-    for ours in ["require_pkce", "default_resource"] {
+    for ours in ["require_pkce", "default_resource", "token_exchange"] {
         object.remove(ours);
     }
     let read = |object: Map<String, Value>| serde_json::from_value(Value::Object(object));

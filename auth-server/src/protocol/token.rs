@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::client::GrantType;
+use super::exchange::ExchangeRequest;
 use super::feature::Features;
 use super::params::Params;
 use super::pkce;
@@ -21,6 +22,8 @@ pub enum TokenRequest {
     ClientCredentials(ClientCredentialsRequest),
     /// `grant_type=urn:ietf:params:oauth:grant-type:device_code`
     Device(PollRequest),
+    /// `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`
+    Exchange(ExchangeRequest),
 }
 
 /// RFC 6749 §4.1.3 with RFC 7636 §4.5.
@@ -98,6 +101,9 @@ impl TokenRequest {
                 code: Secret::presented(params.need("device_code")?),
                 resources,
             })),
+            Some(GrantType::TokenExchange) => {
+                Ok(TokenRequest::Exchange(ExchangeRequest::parse(params)?))
+            }
             None => {
                 let offered = GrantType::ALL.into_iter().filter(|grant| on.offers(*grant));
                 let names: Vec<_> = offered.map(GrantType::as_str).collect();
@@ -118,6 +124,7 @@ impl TokenRequest {
             TokenRequest::Refresh(_) => GrantType::RefreshToken,
             TokenRequest::ClientCredentials(_) => GrantType::ClientCredentials,
             TokenRequest::Device(_) => GrantType::DeviceCode,
+            TokenRequest::Exchange(_) => GrantType::TokenExchange,
         }
     }
 }
@@ -139,6 +146,9 @@ pub struct TokenResponse {
     /// For `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_token: Option<String>,
+    /// RFC 8693 §2.2.1
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<&'static str>,
 }
 
 #[cfg(test)]

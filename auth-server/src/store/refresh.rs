@@ -134,6 +134,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The newest living grant that a client has from one session, which is alive itself, with an enabled user.
+    #[tracing::instrument(target = "otel", name = "store.grant_of_session", skip_all)]
+    pub async fn grant_of_session(
+        &self,
+        client_id: &str,
+        sid: &str,
+        now: i64,
+    ) -> Result<Option<Grant>, Error> {
+        const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
+                           g.expires_at AS grant_expires_at, g.revoked_at FROM sessions s JOIN users u ON u.id = s.user_id \
+                           JOIN grants g ON g.user_id = s.user_id AND g.client_id = $1 AND g.sid = s.sid \
+                           WHERE s.sid = $2 AND s.expires_at > $3 AND g.revoked_at IS NULL AND g.expires_at > $3 \
+                           AND u.disabled_at IS NULL ORDER BY g.created_at DESC LIMIT 1";
+        let row: Option<GrantRow> = read!(self, c => sqlx::query_as(SQL).bind(client_id).bind(sid).bind(now).fetch_optional(c).await?);
+        row.map(GrantRow::into_grant).transpose()
+    }
+}
+
 impl Tx {
     /// Changes what a grant says; false when it was revoked, or changed since it was read.
     pub async fn change_terms(&mut self, read: &Grant, new: &Grant) -> Result<bool, sqlx::Error> {

@@ -37,5 +37,6 @@ mod store;
 mod subjects;
 mod tls;
 mod token;
+mod token_exchange;
 mod userinfo;
 mod world;

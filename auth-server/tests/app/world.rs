@@ -173,6 +173,15 @@ impl TestApp {
         }
     }
 
+    /// A client with [`SECRET`], unless it is one of those without.
+    pub(crate) fn secret_client(&self, id: &str) -> Client<'_> {
+        let is_public = matches!(id, "spa" | "native");
+        Client {
+            secret: (!is_public).then(|| SECRET.to_owned()),
+            ..self.client(id)
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap())
             .await

@@ -160,7 +160,7 @@ fn grants(
     let grants: BTreeSet<_> = declared
         .iter()
         .filter_map(|text| GrantType::parse(text))
-        .filter(|grant| *grant != GrantType::ClientCredentials || machine)
+        .filter(|grant| !grant.needs_operator() || machine)
         .collect();
     if grants.is_empty() && !origin.is_operators() {
         return Err(invalid_metadata(
@@ -169,13 +169,15 @@ fn grants(
     }
     if origin.is_operators()
         && !machine
-        && declared
+        && let Some(grant) = declared
             .iter()
-            .any(|text| text == GrantType::ClientCredentials.as_str())
+            .filter_map(|text| GrantType::parse(text))
+            .find(|grant| grant.needs_operator())
     {
-        return Err(invalid_metadata(
-            "client_credentials needs a client that authenticates (RFC 6749 4.4)",
-        ));
+        return Err(invalid_metadata(format!(
+            "{} needs a client that authenticates (RFC 6749 4.4)",
+            grant.as_str()
+        )));
     }
     Ok(grants)
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::exchange::Policy;
+
 /// Client metadata as RFC 7591 §2 and OIDC Registration §2 name it. Unknown members are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -126,4 +128,7 @@ pub struct Metadata {
     /// (ours) the resource of a request that names none
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_resource: Option<String>,
+    /// (ours) what the client may exchange (RFC 8693); nothing without it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_exchange: Option<Box<Policy>>,
 }

@@ -1,0 +1,87 @@
+//! Identity assertions for other authorization servers (draft-ietf-oauth-identity-assertion-authz-grant, rule A-91): as
+//! identity provider we make one for a client that holds the user's ID token.
+
+use serde_json::{Map, Value, json};
+
+use super::client_auth::Authenticated;
+use super::exchange::{self, Subject};
+use super::{Result, Server};
+use crate::protocol::exchange::{ExchangeRequest, Policy, TokenType, not_allowed};
+use crate::protocol::jwt::Alg;
+use crate::protocol::refusal::{Code, Refusal, invalid_request};
+use crate::protocol::scope::Scope;
+use crate::protocol::token::TokenResponse;
+use crate::store::Tokens;
+
+/// Header `typ` of identity assertions.
+pub const ID_JAG: &str = "oauth-id-jag+jwt";
+/// How long one lives, in seconds: it is used at once.
+const LIFETIME: i64 = 300;
+/// Claims of the ID token that stand in the assertion, too.
+const KEPT: [&str; 4] = ["auth_time", "acr", "amr", "email"];
+
+/// An identity assertion for the authorization server that the request names.
+pub(super) async fn issue(
+    server: &Server,
+    asker: &Authenticated,
+    policy: &Policy,
+    request: &ExchangeRequest,
+    subject: &Subject,
+) -> Result<TokenResponse> {
+    if !server.config.features.id_jag {
+        return Err(invalid_request("requested_token_type is not supported")
+            .setting("features.id_jag")
+            .into());
+    }
+    let own = subject.text("aud") == asker.client.id;
+    if request.subject.kind != TokenType::Id || !own || request.actor.is_some() {
+        let why = "an identity assertion is given for an ID token of the client itself";
+        return Err(invalid_request(why).into());
+    }
+    let [audience] = &request.audiences[..] else {
+        return Err(invalid_request("audience must name one authorization server").into());
+    };
+    let Some(client_id) = policy.id_jag.get(audience) else {
+        let why = "this client may get no identity assertion for that authorization server";
+        return Err(not_allowed(why).into());
+    };
+    if request.resources.len() > 1 {
+        let why = "an identity assertion is for one resource at a time";
+        return Err(Refusal::new(Code::InvalidTarget, why).into());
+    }
+    let now = server.now();
+    let mut claims = Map::new();
+    for name in KEPT {
+        if let Some(value) = subject.claims.get(name) {
+            claims.insert(name.to_owned(), value.clone());
+        }
+    }
+    let scope = request.scope.clone().unwrap_or_default();
+    let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    put("iss", json!(server.config.issuer.as_str()));
+    put("sub", json!(subject.text("sub")));
+    put("aud", json!(audience));
+    put("client_id", json!(client_id));
+    put("jti", json!(server.fresh_id("")));
+    put("iat", json!(now));
+    put("exp", json!(now + LIFETIME));
+    if let Some(resource) = request.resources.first() {
+        put("resource", json!(resource));
+    }
+    if !scope.is_empty() {
+        put("scope", json!(scope));
+    }
+    let alg = Alg::preferred(Alg::Es256, &server.config.algorithms);
+    let assertion = server.keys.signer(alg, now)?.sign(ID_JAG, &claims)?;
+    exchange::keep(server, asker, subject, Scope::default(), Tokens::default()).await?;
+    Ok(TokenResponse {
+        access_token: assertion,
+        // RFC 8693 §2.2.1: it is no access token.
+        token_type: "N_A",
+        expires_in: LIFETIME,
+        scope,
+        refresh_token: None,
+        id_token: None,
+        issued_token_type: Some(TokenType::IdJag.as_str()),
+    })
+}
