@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::protocol::acr::Level;
 use crate::protocol::client::{Client, Support};
+use crate::protocol::details::DetailType;
 use crate::protocol::feature::Features;
 use crate::protocol::issuer::Issuer;
 use crate::protocol::jwt::Alg;
@@ -73,6 +74,8 @@ pub struct Config {
     pub audit: Audit,
     /// Levels of authentication, the weakest first.
     pub levels: Vec<Level>,
+    /// Types of authorization details.
+    pub detail_types: Vec<DetailType>,
     /// What is switched on.
     pub features: Features,
     /// How clients become known.
@@ -302,6 +305,7 @@ impl Config {
         let resources = listed::resources(&raw.resources, &algorithms)?;
         let support = Support {
             algorithms: &algorithms,
+            detail_types: listed::detail_types(&raw.authorization_details)?,
             features: raw.features,
         };
         Ok(Config {

@@ -18,6 +18,7 @@ use super::{ConfigError, Password, StaticUser, Telemetry, normal_username};
 use crate::credential::password::check_hash;
 use crate::protocol::acr::Level;
 use crate::protocol::client::{Client, Kept, Metadata, Method, Origin, SharedSecret, Support};
+use crate::protocol::details::DetailType;
 use crate::protocol::jwt::Alg;
 use crate::protocol::resource::Resource;
 use crate::protocol::scope::is_token;
@@ -73,6 +74,25 @@ pub(super) fn levels(raw: &[Level]) -> Result<Vec<Level>, ConfigError> {
         }
         if level.methods.is_empty() {
             return refuse("needs methods, like [\"pwd\"]");
+        }
+    }
+    Ok(raw.to_vec())
+}
+
+/// Types of authorization details; a name stands once.
+pub(super) fn detail_types(raw: &[DetailType]) -> Result<Vec<DetailType>, ConfigError> {
+    for (at, kind) in raw.iter().enumerate() {
+        let name = &kind.name;
+        let refuse = |why| {
+            Err(ConfigError(format!(
+                "authorization_details: `{name}` {why}"
+            )))
+        };
+        if name.is_empty() || kind.description.is_empty() {
+            return refuse("needs a name and a description");
+        }
+        if raw[..at].iter().any(|other| other.name == *name) {
+            return refuse("stands twice");
         }
     }
     Ok(raw.to_vec())

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use super::secure::RawTls;
 use crate::protocol::acr::Level;
+use crate::protocol::details::DetailType;
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::Alg;
 use crate::protocol::network::Block;
@@ -69,6 +70,7 @@ pub(super) struct Raw {
     pub(super) features: Features,
     pub(super) registration: RawRegistration,
     pub(super) outbound: RawOutbound,
+    pub(super) authorization_details: Vec<DetailType>,
     pub(super) resources: Vec<RawResource>,
     pub(super) clients: Vec<RawClient>,
     pub(super) users: Vec<RawUser>,
@@ -95,6 +97,7 @@ impl Default for Raw {
             features: Features::default(),
             registration: RawRegistration::default(),
             outbound: RawOutbound::default(),
+            authorization_details: vec![],
             resources: vec![],
             clients: vec![],
             users: vec![],

@@ -346,6 +346,7 @@ fn grant(
             claims: request.claims.clone(),
             acr: request.acr.reached(&session.amr, &server.config.levels),
             confirmation: request.dpop_jkt.clone(),
+            details: request.details.clone(),
         },
     }
 }

@@ -38,6 +38,7 @@ const READ: &[&str] = &[
     "registration",
     "claims",
     "acr_values",
+    "authorization_details",
     "dpop_jkt",
 ];
 /// Longest request that is kept, in bytes of its query string: anybody can start one.
@@ -66,11 +67,12 @@ impl Running {
     #[must_use]
     pub fn shown(&self) -> String {
         fingerprint(&format!(
-            "{} {} {:?} {:?}",
+            "{} {} {:?} {:?} {:?}",
             self.client.fingerprint(),
             self.request.redirect.uri(),
             self.request.resources,
             self.step,
+            self.request.details,
         ))
     }
 }
@@ -220,6 +222,7 @@ pub(super) fn accept(
     let known = Known {
         resources: &server.resources(),
         levels: &server.config.levels,
+        detail_types: &server.config.detail_types,
         features: server.config.features,
     };
     authorize::accept(params, client, known)

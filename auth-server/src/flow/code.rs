@@ -9,6 +9,7 @@ use super::client_auth::Authenticated;
 use super::issue::Issued;
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
+use crate::protocol::details;
 use crate::protocol::event::{Artefact, Entry, Event};
 use crate::protocol::grant::CodeRow;
 use crate::protocol::oxide;
@@ -40,8 +41,11 @@ pub async fn redeem(
     if now >= row.expires_at {
         return Err(invalid_grant("the code has expired").into());
     }
+    // What this answer is for; the family keeps the whole.
+    let mut narrowed = grant.clone();
+    narrowed.terms.details = details::narrow(&grant.terms.details, request.details.as_deref())?;
     let Issued { response, tokens } =
-        issue::first(server, asker, &grant, &request.resources, now).await?;
+        issue::first(server, asker, &narrowed, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type: GrantType::AuthorizationCode,
         user: Some(grant.subject.clone()),

@@ -238,6 +238,7 @@ pub fn access_token(
         refresh_token: None,
         id_token: None,
         issued_token_type: None,
+        authorization_details: grant.map_or_else(Vec::new, |grant| grant.terms.details.clone()),
     };
     let refresh = None;
     Ok(Issued {

@@ -236,6 +236,7 @@ fn metadata(config: &Config, resources: &[Resource]) -> serde_json::Value {
         documents: config.registration.documents,
         features: config.features,
         levels: &config.levels,
+        detail_types: &config.detail_types,
     };
     metadata::document(&config.issuer, resources, on)
 }

@@ -10,6 +10,7 @@ use super::client_auth::Authenticated;
 use super::issue::{Issued, Order};
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
+use crate::protocol::details;
 use crate::protocol::event::{Artefact, Event};
 use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::oxide;
@@ -48,9 +49,11 @@ pub async fn rotate(
     let registered = server.resources();
     let resources = resource::narrow(&registered, &grant.resources, &requested)?;
     let scope = scope.intersect(&resource::known_scope(&registered, &resources));
+    let mut narrowed = grant.clone();
+    narrowed.terms.details = details::narrow(&grant.terms.details, request.details.as_deref())?;
     let order = Order {
         asker,
-        grant,
+        grant: &narrowed,
         scope: &scope,
         resources: &resources,
         nonce: None,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::extract::{Posted, Query, Visitor};
@@ -10,8 +11,9 @@ use crate::flow::answer::Next;
 use crate::flow::authorize::{self, Running};
 use crate::flow::session::Browser;
 use crate::flow::{Server, consent};
-use crate::protocol::authorize::Step;
+use crate::protocol::authorize::{Request, Step};
 use crate::protocol::client::GrantType;
+use crate::protocol::details::{self, DetailType};
 use crate::protocol::params::Params;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::invalid_request;
@@ -77,6 +79,7 @@ async fn form(
             &request.resources,
             &earlier.minus(&Scope::parse("offline_access")),
         ),
+        details: details(server, request),
         redirect_host: request.redirect.host(),
         loopback: request.redirect.is_native()
             || running
@@ -88,4 +91,23 @@ async fn form(
             || request.scope.has("offline_access"),
     };
     render::page(server, browser, &view, Some(request.redirect.uri()))
+}
+
+/// What is asked for beyond scopes, in the words of the configuration.
+fn details(server: &Server, request: &Request) -> Vec<pages::Detail> {
+    let types = &server.config.detail_types;
+    let title = |detail: &Map<String, Value>| {
+        let named = |kind: &&DetailType| detail.get("type") == Some(&json!(kind.name));
+        types
+            .iter()
+            .find(named)
+            .map(|kind| kind.description.clone())
+    };
+    let details = request.details.iter();
+    details
+        .map(|detail| pages::Detail {
+            title: title(detail).unwrap_or_default(),
+            rows: details::rows(detail),
+        })
+        .collect()
 }

@@ -174,12 +174,23 @@ pub(crate) struct Consent {
     pub scopes: Vec<Scope>,
     /// What was allowed before and stays so; not empty makes this the step-up page.
     pub already: Vec<Scope>,
+    /// What is asked for beyond scopes: a title, and rows of name and value.
+    pub details: Vec<Detail>,
     /// Host of the redirect URI, or its scheme with colon for an app on this device (`cursor:`).
     pub redirect_host: String,
     /// All redirect URIs of the client are loopback: any program on this computer could be asking.
     pub loopback: bool,
     /// The app will hold a refresh token.
     pub stays_connected: bool,
+}
+
+/// One object of a rich authorization request.
+#[derive(Debug, Default)]
+pub(crate) struct Detail {
+    /// A sentence.
+    pub title: String,
+    /// Name and value of each member.
+    pub rows: Vec<(String, String)>,
 }
 
 /// Asks whether someone really wants to sign out.

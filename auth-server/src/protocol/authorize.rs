@@ -5,6 +5,7 @@ use super::acr::{Level, Wanted};
 use super::claims_request::ClaimsRequest;
 use super::client::{Client, GrantType};
 use super::confirmation::Confirmation;
+use super::details::{self, DetailType, Details};
 use super::feature::Features;
 use super::oxide;
 use super::params::Params;
@@ -91,6 +92,8 @@ pub struct Request {
     pub claims: ClaimsRequest,
     /// Levels of authentication that are asked for.
     pub acr: Wanted,
+    /// What is asked for beyond scopes (RFC 9396).
+    pub details: Details,
     /// True when the operator has answered for the users: they are asked only when the request wants them to be.
     pub first_party: bool,
     /// The key that alone may redeem the code (RFC 9449 §10).
@@ -104,6 +107,8 @@ pub struct Known<'a> {
     pub resources: &'a [Resource],
     /// Levels of authentication, the weakest first.
     pub levels: &'a [Level],
+    /// Types of authorization details.
+    pub detail_types: &'a [DetailType],
     /// The switches.
     pub features: Features,
 }
@@ -217,6 +222,11 @@ fn accept_rest(
         claims,
         acr,
         first_party: client.skips_consent(),
+        details: details::parse(
+            params.get("authorization_details"),
+            known.detail_types,
+            client,
+        )?,
         dpop_jkt: match params.get("dpop_jkt").filter(|_| known.features.dpop) {
             Some(text) => Some(Confirmation::from_dpop_jkt(text)?),
             None => None,
@@ -345,6 +355,7 @@ mod tests {
         Known {
             resources,
             levels: &[],
+            detail_types: &[],
             features: Features::default(),
         }
     }

@@ -54,6 +54,10 @@ impl AccessToken<'_> {
             if let Some(acr) = &grant.terms.acr {
                 claims.insert("acr".into(), json!(acr));
             }
+            if !grant.terms.details.is_empty() {
+                let details = json!(grant.terms.details);
+                claims.insert("authorization_details".into(), details);
+            }
         }
         if let Some(confirmation) = self.confirmation {
             claims.insert("cnf".into(), json!(confirmation));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims_request::ClaimsRequest;
 use super::confirmation::Confirmation;
+use super::details::Details;
 use super::scope::Scope;
 
 /// What a user allowed a client to do.
@@ -49,6 +50,9 @@ pub struct Terms {
     /// refresh token, the one to which a public client's first tokens were bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
+    /// What the user allowed beyond scopes (RFC 9396).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Details,
 }
 
 impl Grant {

@@ -6,6 +6,7 @@ use super::acr::Level;
 use super::claims;
 use super::client::{GrantType, Method};
 use super::exchange::TokenType;
+use super::details::DetailType;
 use super::feature::Features;
 use super::issuer::Issuer;
 use super::jwt::{Alg, Enc, HS256, KeyAlg};
@@ -27,12 +28,15 @@ pub struct Capabilities<'a> {
     pub features: Features,
     /// Levels of authentication.
     pub levels: &'a [Level],
+    /// Types of authorization details.
+    pub detail_types: &'a [DetailType],
 }
 
 /// The document.
 #[must_use]
 pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -> Value {
     let features = on.features;
+    // With HS256 clients authenticate, and nothing else.
     let mut algorithms: Vec<_> = Alg::ALL.iter().map(|alg| alg.as_str()).collect();
     if features.client_secret_jwt {
         algorithms.push(HS256);
@@ -95,27 +99,14 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "request_uri_parameter_supported": on.features.request_uris,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
     });
-    if on.features.request_objects || on.features.request_uris {
-        document["request_object_signing_alg_values_supported"] = json!(algorithms);
-        document["require_request_uri_registration"] = json!(on.features.request_uris);
-    }
-    if on.features.pushed_requests {
-        document["pushed_authorization_request_endpoint"] = json!(issuer.url("/par"));
-    }
-    if on.features.jarm {
-        document["authorization_signing_alg_values_supported"] = json!(ours);
-    }
-    if !on.levels.is_empty() {
-        let names: Vec<_> = on.levels.iter().map(|level| &level.name).collect();
-        document["acr_values_supported"] = json!(names);
-    }
+    requests(&mut document, issuer, on, &ours);
     logout(&mut document, issuer, on.features);
     jose(&mut document, on.features, &ours);
     if on.registration {
         document["registration_endpoint"] = json!(issuer.url("/register"));
     }
     if on.features.dpop {
-        document["dpop_signing_alg_values_supported"] = json!(algorithms);
+        document["dpop_signing_alg_values_supported"] = json!(Alg::ALL.map(Alg::as_str));
     }
     if on.features.token_exchange && on.features.id_jag {
         document["identity_chaining_requested_token_types_supported"] =
@@ -133,6 +124,29 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         );
     }
     document
+}
+
+/// How authorization requests may come, and what they may ask for.
+fn requests(document: &mut Value, issuer: &Issuer, on: Capabilities<'_>, ours: &[&str]) {
+    if on.features.request_objects || on.features.request_uris {
+        let algorithms = Alg::ALL.map(Alg::as_str);
+        document["request_object_signing_alg_values_supported"] = json!(algorithms);
+        document["require_request_uri_registration"] = json!(on.features.request_uris);
+    }
+    if on.features.pushed_requests {
+        document["pushed_authorization_request_endpoint"] = json!(issuer.url("/par"));
+    }
+    if on.features.jarm {
+        document["authorization_signing_alg_values_supported"] = json!(ours);
+    }
+    if !on.detail_types.is_empty() {
+        let names: Vec<_> = on.detail_types.iter().map(|kind| &kind.name).collect();
+        document["authorization_details_types_supported"] = json!(names);
+    }
+    if !on.levels.is_empty() {
+        let names: Vec<_> = on.levels.iter().map(|level| &level.name).collect();
+        document["acr_values_supported"] = json!(names);
+    }
 }
 
 /// What there is for the ends of sessions.
@@ -185,6 +199,7 @@ mod tests {
                 documents: true,
                 features: Features::default(),
                 levels: &[],
+                detail_types: &[],
             },
         );
         assert_eq!(on["registration_endpoint"], "https://h/p/register");
@@ -212,6 +227,7 @@ mod tests {
                     ..Features::default()
                 },
                 levels: &[],
+                detail_types: &[],
             },
         );
         for absent in [

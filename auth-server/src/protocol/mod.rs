@@ -19,6 +19,7 @@
 //! | RFC 5280 certificates | [`certificate`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
+//! | RFC 9396 rich authorization requests | [`details`] |
 //! | OIDC Core §8 subjects | [`subject`] |
 //! | OIDC Core §5.4 claims by scope, §5.5 the parameter `claims` | [`claims`], [`claims_request`] |
 //! | RP-Initiated, Front-Channel and Back-Channel Logout | [`logout`] |
@@ -32,6 +33,7 @@ pub mod claims;
 pub mod claims_request;
 pub mod client;
 pub mod confirmation;
+pub mod details;
 pub mod device;
 pub mod document;
 pub mod dpop;

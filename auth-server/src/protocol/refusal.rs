@@ -39,6 +39,8 @@ pub enum Code {
     RequestNotSupported,
     /// OIDC Core §3.1.2.6
     RequestUriNotSupported,
+    /// RFC 9396 §5
+    InvalidAuthorizationDetails,
     /// OIDC Core §3.1.2.6, RFC 9101 §7
     InvalidRequestObject,
     /// OIDC Core §3.1.2.6, RFC 9101 §7
@@ -94,6 +96,7 @@ impl Code {
             Code::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Code::RequestNotSupported => "request_not_supported",
             Code::RequestUriNotSupported => "request_uri_not_supported",
+            Code::InvalidAuthorizationDetails => "invalid_authorization_details",
             Code::InvalidRequestObject => "invalid_request_object",
             Code::InvalidRequestUri => "invalid_request_uri",
             Code::RegistrationNotSupported => "registration_not_supported",

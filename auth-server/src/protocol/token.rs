@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::client::GrantType;
 use super::exchange::ExchangeRequest;
+use super::details::Details;
 use super::feature::Features;
 use super::params::Params;
 use super::pkce;
@@ -37,6 +38,8 @@ pub struct CodeRequest {
     pub verifier: Option<String>,
     /// Resource indicators, at most what was authorized.
     pub resources: Vec<String>,
+    /// `authorization_details`, at most what was granted (RFC 9396 §6).
+    pub details: Option<String>,
 }
 
 /// RFC 6749 §6.
@@ -48,6 +51,8 @@ pub struct RefreshRequest {
     pub scope: Option<Scope>,
     /// Resource indicators, at most what was authorized.
     pub resources: Vec<String>,
+    /// `authorization_details`, at most what was granted (RFC 9396 §6).
+    pub details: Option<String>,
 }
 
 /// RFC 6749 §4.4.2.
@@ -74,6 +79,7 @@ impl TokenRequest {
         params.refuse_repeats()?;
         let text = params.need("grant_type")?;
         let scope = params.get("scope").map(Scope::parse);
+        let details = params.get("authorization_details").map(str::to_owned);
         let resources: Vec<String> = params.resources().into_iter().map(str::to_owned).collect();
         match GrantType::parse(text).filter(|grant| on.offers(*grant)) {
             Some(GrantType::AuthorizationCode) => {
@@ -84,12 +90,14 @@ impl TokenRequest {
                     redirect_uri: params.get("redirect_uri").map(str::to_owned),
                     verifier: verifier.map(str::to_owned),
                     resources,
+                    details,
                 }))
             }
             Some(GrantType::RefreshToken) => Ok(TokenRequest::Refresh(RefreshRequest {
                 token: Secret::presented(params.need("refresh_token")?),
                 scope,
                 resources,
+                details,
             })),
             Some(GrantType::ClientCredentials) => {
                 Ok(TokenRequest::ClientCredentials(ClientCredentialsRequest {
@@ -149,6 +157,9 @@ pub struct TokenResponse {
     /// RFC 8693 §2.2.1
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<&'static str>,
+    /// RFC 9396 §7
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Details,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod cli;
 mod client_auth;
 mod client_secret_jwt;
 mod consent;
+mod details;
 mod device;
 mod discovery;
 mod documents;

@@ -93,7 +93,10 @@ pub fn next_step(
     let wanted = request.wanted();
     let missing = wanted.minus(&earlier);
     // A program on the user's device cannot prove that it is the client it names (RFC 8252 §8.6): always ask.
-    let ask = request.prompts.contains(&Prompt::Consent) || request.redirect.is_native();
+    // Details are one thing, asked for once: no earlier consent speaks for them.
+    let ask = request.prompts.contains(&Prompt::Consent)
+        || request.redirect.is_native()
+        || !request.details.is_empty();
     let unknown = !missing.is_empty() || consented.is_none();
     if ask || unknown && !request.first_party {
         if silent {
