@@ -305,7 +305,6 @@ impl Config {
         let resources = listed::resources(&raw.resources, &algorithms)?;
         let support = Support {
             algorithms: &algorithms,
-            detail_types: listed::detail_types(&raw.authorization_details)?,
             features: raw.features,
         };
         Ok(Config {
@@ -343,6 +342,7 @@ impl Config {
             },
             limits: bounds::limits(&raw.limits)?,
             levels: listed::levels(&raw.openid.acr)?,
+            detail_types: listed::detail_types(&raw.authorization_details)?,
             features: raw.features,
             registration: Registration {
                 dynamic: raw.registration.dynamic,

@@ -418,6 +418,7 @@ mod tests {
             redirect_uri: redirect.map(str::to_owned),
             verifier: verifier.map(str::to_owned),
             resources: vec![],
+            details: None,
         }
     }
 
