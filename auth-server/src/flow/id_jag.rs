@@ -83,5 +83,6 @@ pub(super) async fn issue(
         refresh_token: None,
         id_token: None,
         issued_token_type: Some(TokenType::IdJag.as_str()),
+        authorization_details: vec![],
     })
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::client::GrantType;
-use super::exchange::ExchangeRequest;
 use super::details::Details;
+use super::exchange::ExchangeRequest;
 use super::feature::Features;
 use super::params::Params;
 use super::pkce;
