@@ -31,6 +31,7 @@ use bounds::{TEN_YEARS, positive};
 use raw::Raw;
 pub use raw::{EXAMPLE, Span};
 use read::Written;
+pub use secure::Mtls;
 
 /// A mistake in the configuration: which key, where, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Block>,
     /// Certificate and key of `listen`; `None` for plain HTTP.
     pub tls: Option<tls::Files>,
+    /// Certificates of clients.
+    pub mtls: Mtls,
     /// Where the metrics are served; `None` for nowhere.
     pub metrics_listen: Option<SocketAddr>,
     /// Traces.
@@ -311,6 +314,7 @@ impl Config {
             name: raw.name.clone(),
             listen: raw.listen,
             trusted_proxies: raw.trusted_proxies.clone(),
+            mtls: secure::mtls(&raw.mtls, &issuer, raw.tls.key_file.is_some(), base)?,
             tls: secure::tls(&raw.tls, base)?,
             metrics_listen: raw.metrics.listen,
             telemetry: listed::telemetry(&raw.telemetry)?,

@@ -13,4 +13,4 @@ pub mod tls;
 pub mod trace;
 
 pub use http::metrics::serve as serve_metrics;
-pub use http::serve;
+pub use http::{serve, serve_both};

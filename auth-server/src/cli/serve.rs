@@ -56,6 +56,10 @@ impl Serve {
             Some(listen) => Some(bind("metrics.listen", listen).await?),
             None => None,
         };
+        let with_certificates = match config.mtls.listen.filter(|_| config.features.mtls) {
+            Some(listen) => Some(bind("mtls.listen", listen).await?),
+            None => None,
+        };
         let server = Server::start(config, Effects::system(), Access::Serve)
             .await
             .map_err(|error| Failure::at_start(&error))?;
@@ -68,7 +72,7 @@ impl Serve {
         }
         tracing::info!(%issuer, %address, "ready");
         supervisor::is_ready();
-        let ended = auth_server::serve(server, listener, stop).await;
+        let ended = auth_server::serve_both(server, listener, with_certificates, stop).await;
         traces.finish().await?;
         ended.map_err(Failure::Internal)
     }

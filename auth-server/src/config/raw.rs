@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use super::secure::RawTls;
+use super::secure::{RawMtls, RawTls};
 use crate::protocol::acr::Level;
 use crate::protocol::details::DetailType;
 use crate::protocol::feature::Features;
@@ -57,6 +57,7 @@ pub(super) struct Raw {
     pub(super) listen: SocketAddr,
     pub(super) trusted_proxies: Vec<Block>,
     pub(super) tls: RawTls,
+    pub(super) mtls: RawMtls,
     pub(super) metrics: RawMetrics,
     pub(super) telemetry: RawTelemetry,
     pub(super) store: RawStore,
@@ -84,6 +85,7 @@ impl Default for Raw {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             trusted_proxies: vec![],
             tls: RawTls::default(),
+            mtls: RawMtls::default(),
             metrics: RawMetrics::default(),
             telemetry: RawTelemetry::default(),
             store: RawStore::default(),

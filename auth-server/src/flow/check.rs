@@ -117,6 +117,7 @@ pub async fn check(config: &Config, effects: &Effects, extent: Extent) -> Findin
     network::listen(&mut found, config);
     network::trusted_proxies(&mut found, config);
     tls::certificate(&mut found, config, effects.now());
+    tls::certificates(&mut found, config);
     files::open_files(&mut found, config);
     let keys = store::check(&mut found, config, effects, extent).await;
     files::master_key(&mut found, config, keys.as_deref());

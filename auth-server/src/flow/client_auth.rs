@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::sender::{self, Shown};
-use super::{Error, Result, Server, audit, client_keys, clients};
+use super::{Error, Result, Server, audit, client_keys, clients, mtls};
 use crate::metrics::METRICS;
 use crate::protocol::client::{Auth, Client, KeySource, SharedSecret};
 use crate::protocol::confirmation::Confirmation;
@@ -63,11 +63,11 @@ pub async fn authenticate(
     match find(server, presented, &caller, &mut known).await {
         Ok(client) => {
             let proof = sender::proof(server, &presented.shown, None)?;
-            let key = proof.as_ref().map(|proof| proof.thumbprint.clone());
+            let confirmation = sender::confirmation(&client, proof.as_ref(), &presented.shown);
             Ok(Authenticated {
                 client,
                 caller,
-                confirmation: key.map(Confirmation::Key),
+                confirmation,
                 proof,
             })
         }
@@ -99,7 +99,7 @@ async fn find(
         return Err(error);
     }
     let proven = match clients::find(server, &id, address).await {
-        Ok(client) => match prove(server, &client, proof, address).await {
+        Ok(client) => match prove(server, &client, proof, &presented.shown, address).await {
             Ok(()) => Ok(client),
             Err(error) => {
                 *known = Some(client.id.clone());
@@ -125,7 +125,13 @@ async fn find(
     }
 }
 
-async fn prove(server: &Server, client: &Client, proof: Proof, address: &str) -> Result<()> {
+async fn prove(
+    server: &Server,
+    client: &Client,
+    proof: Proof,
+    shown: &Shown,
+    address: &str,
+) -> Result<()> {
     match (&client.auth, proof) {
         (Auth::None, Proof::None) => {}
         (Auth::None, _) => {
@@ -153,6 +159,15 @@ async fn prove(server: &Server, client: &Client, proof: Proof, address: &str) ->
         }
         (Auth::SharedSecret(_), _) => {
             return Err(invalid_client("this client authenticates with client_secret_jwt").into());
+        }
+        (Auth::Certificate(certified), Proof::None) => {
+            let certificate = shown.certificate.as_deref();
+            mtls::prove(server, client, certified, certificate, address).await?;
+        }
+        (Auth::Certificate(_), _) => {
+            return Err(
+                invalid_client("this client authenticates by its certificate alone").into(),
+            );
         }
         (Auth::Secret(_), _) => {
             return Err(invalid_client(

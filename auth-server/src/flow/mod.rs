@@ -23,6 +23,7 @@ pub mod keys;
 pub mod limits;
 pub mod logos;
 pub mod logout;
+pub mod mtls;
 pub mod notices;
 pub mod operator;
 pub mod par;
@@ -57,6 +58,7 @@ use crate::protocol::resource::Resource;
 use crate::protocol::secret::{DerivationKey, identifier};
 use crate::protocol::subject;
 use crate::store::{self, Store};
+use crate::tls::Authorities;
 
 /// Why a flow did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +147,8 @@ pub struct Inner {
     pub keys: keys::KeyRing,
     /// The key from which CSRF tokens and refresh successors are derived.
     pub derivation: DerivationKey,
+    /// Who may sign certificates of clients.
+    pub authorities: Option<Authorities>,
     /// The one HTTP client.
     pub outbound: Outbound,
     /// Password work, limited.
@@ -237,6 +241,7 @@ fn metadata(config: &Config, resources: &[Resource]) -> serde_json::Value {
         features: config.features,
         levels: &config.levels,
         detail_types: &config.detail_types,
+        with_certificates: config.mtls.url.as_ref(),
     };
     metadata::document(&config.issuer, resources, on)
 }

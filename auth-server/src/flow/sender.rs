@@ -1,17 +1,21 @@
-//! Sender constraint: a token that is bound to a key is of use only to who holds it (RFC 9449).
+//! Sender constraint: a token that is bound to a key or certificate is of use only to who holds it (RFC 9449, RFC 8705 §3).
 //!
 //! 1. [`proof`] checks what a request shows; nothing is written yet.
 //! 2. [`required`], [`may_use`] and [`holds_key`] compare the key with what was agreed on.
 //! 3. [`spend`] makes the proof count once, as late as it can: strangers must not fill the store with theirs.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::client_auth::Authenticated;
 use super::{Result, Server};
+use crate::protocol::certificate::Certificate;
+use crate::protocol::client::Client;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::dpop::{self, Asked, Nonces, Proof};
 use crate::protocol::grant::Grant;
-use crate::protocol::refusal::{Code, Refusal, invalid_grant};
+use crate::protocol::refusal::{Code, Refusal, invalid_grant, invalid_request};
 
 /// What a request shows of the key of its sender.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +26,8 @@ pub struct Shown {
     pub method: String,
     /// The path below the issuer.
     pub path: String,
+    /// The certificate of its connection, or of the one to the proxy in front.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// An access token as it was sent.
@@ -58,9 +64,15 @@ pub fn proof(
         [one] => one,
         _ => return Err(dpop::invalid("the header stands more than once")),
     };
+    let config = &server.config;
+    let names = [Some(&config.issuer), config.mtls.url.as_ref()];
+    let urls = names
+        .into_iter()
+        .flatten()
+        .map(|name| name.url(&shown.path));
     let asked = Asked {
         method: &shown.method,
-        url: &server.config.issuer.url(&shown.path),
+        urls: &urls.collect::<Vec<_>>(),
         access_token,
         now: server.now(),
     };
@@ -69,6 +81,19 @@ pub fn proof(
         Nonces(&server.derivation).check(proof.nonce.as_deref(), asked.now)?;
     }
     Ok(Some(proof))
+}
+
+/// To what the tokens of a request are bound: the key of its proof, else its certificate when the client wants that (RFC
+/// 8705 §3.4).
+#[must_use]
+pub fn confirmation(client: &Client, proof: Option<&Proof>, shown: &Shown) -> Option<Confirmation> {
+    if let Some(proof) = proof {
+        return Some(Confirmation::Key(proof.thumbprint.clone()));
+    }
+    let wants = client.is_fapi()
+        || client.metadata.tls_client_certificate_bound_access_tokens == Some(true);
+    let certificate = shown.certificate.as_ref().filter(|_| wants)?;
+    Some(Confirmation::Certificate(certificate.thumbprint()))
 }
 
 /// Refuses a proof that came before (RFC 9449 §11.1).
@@ -90,7 +115,7 @@ pub async fn spend(server: &Server, proof: Option<&Proof>) -> Result<()> {
     }
 }
 
-/// Refuses a client that wants its tokens bound and shows no key (RFC 9449 §5.2).
+/// Refuses a client that wants its tokens bound and shows no key (RFC 9449 §5.2, RFC 8705 §3.4).
 pub fn required(asker: &Authenticated) -> std::result::Result<(), Refusal> {
     let client = &asker.client;
     let wants_dpop = client.metadata.dpop_bound_access_tokens == Some(true);
@@ -98,6 +123,13 @@ pub fn required(asker: &Authenticated) -> std::result::Result<(), Refusal> {
         let why = "this client's tokens are bound to a key, and the header DPoP is missing";
         return Err(
             Refusal::new(Code::InvalidDpopProof, why).setting("clients.dpop_bound_access_tokens")
+        );
+    }
+    let wants = client.metadata.tls_client_certificate_bound_access_tokens == Some(true);
+    if wants && asker.confirmation.is_none() {
+        let why = "this client's tokens are bound to its certificate, and none was shown";
+        return Err(
+            invalid_request(why).setting("clients.tls_client_certificate_bound_access_tokens")
         );
     }
     Ok(())
@@ -154,6 +186,13 @@ pub async fn holds_key(
         (Scheme::Bearer, Some(Confirmation::Key(_))) => {
             refused("the access token is bound to a key: send it with the scheme DPoP and a proof")
         }
+        (Scheme::Bearer, Some(Confirmation::Certificate(bound))) => {
+            let shown = token.shown.certificate.as_ref();
+            if shown.is_some_and(|shown| shown.thumbprint() == bound) {
+                return Ok(());
+            }
+            refused("the access token is bound to a certificate that was not shown")
+        }
         (Scheme::Dpop, Some(Confirmation::Key(key))) => {
             let Some(proof) = proof(server, &token.shown, Some(&token.text))? else {
                 return Err(dpop::invalid("the header DPoP is missing").into());
@@ -163,7 +202,7 @@ pub async fn holds_key(
             }
             spend(server, Some(&proof)).await
         }
-        (Scheme::Dpop, None) => {
+        (Scheme::Dpop, Some(Confirmation::Certificate(_)) | None) => {
             refused("the access token is not bound to a key: send it with the scheme Bearer")
         }
     }

@@ -17,16 +17,19 @@ use crate::effects::Effects;
 use crate::outbound::Outbound;
 use crate::protocol::secret::DerivationKey;
 use crate::store::{Access, Store, User};
+use crate::tls::Authorities;
 
 impl Server {
     /// Opens everything that the configuration names. On the first start the master key and the signing keys are made.
     pub async fn start(config: Config, effects: Effects, access: Access) -> anyhow::Result<Server> {
         let store = open_store(&config, access).await?;
+        let authorities = config.mtls.authorities.as_deref().map(Authorities::load);
         let has_keys = !store.keys(effects.now()).await?.is_empty();
         let master = master_key(&config.master_key_file, has_keys, &effects)?;
         let server = Server(Arc::new(Inner {
             keys: keys::KeyRing::new(master, config.features.encryption),
             derivation: DerivationKey::from_master(&master),
+            authorities: authorities.transpose().map_err(anyhow::Error::msg)?,
             outbound: Outbound::new(&config.outbound)
                 .map_err(anyhow::Error::msg)
                 .context("outbound")?,

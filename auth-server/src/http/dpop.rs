@@ -6,6 +6,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 
+use super::certificate;
 use super::error::{Error, Refused};
 use super::extract::{Bearer, authorization};
 use crate::flow::Server;
@@ -19,21 +20,24 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// What a request shows of the key of its sender.
-pub(crate) fn shown(request: &Request) -> Shown {
+pub(crate) fn shown(request: &Request, server: &Server) -> Result<Shown, Refusal> {
     // A value that is no text is no proof, but it was sent.
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    Shown {
+    Ok(Shown {
         proofs: request.headers().get_all(DPOP).iter().map(text).collect(),
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),
-    }
+        certificate: certificate::of(request, server)?,
+    })
 }
 
 impl FromRequest<Server> for AccessToken {
     type Rejection = Response;
 
     async fn from_request(request: Request, server: &Server) -> Result<AccessToken, Response> {
-        let (shown, on) = (shown(&request), server.config.features.dpop);
+        let shown =
+            shown(&request, server).map_err(|refusal| Error::from(refusal).into_response())?;
+        let on = server.config.features.dpop;
         match authorization(request.headers(), "dpop") {
             Ok(Some(text)) if on => {
                 return Ok(AccessToken {

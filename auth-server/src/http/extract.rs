@@ -135,7 +135,7 @@ impl FromRequest<Server> for FromClient {
         let basic = basic(request.headers());
         let caller = caller(request.headers(), request.extensions(), server);
         let used_basic = !matches!(basic, Ok(None));
-        let shown = dpop::shown(&request);
+        let shown = dpop::shown(&request, server);
         let authenticated = async {
             let basic = basic?;
             let Body(params) = Body::from_request(request, server).await?;
@@ -143,7 +143,7 @@ impl FromRequest<Server> for FromClient {
             let presented = Presented {
                 basic,
                 params,
-                shown,
+                shown: shown?,
             };
             let asker = client_auth::authenticate(server, &presented, caller).await?;
             Ok(FromClient {

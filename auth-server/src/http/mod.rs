@@ -2,6 +2,7 @@
 
 mod account;
 mod authorize;
+mod certificate;
 mod check_session;
 mod consent;
 mod cookies;
@@ -126,14 +127,21 @@ pub async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let tls = match &server.config.tls {
-        Some(files) => Some(Arc::new(Identity::load(files).map_err(anyhow::Error::msg)?)),
+    serve_both(server, listener, None, stop).await
+}
+
+/// The same, with a second listener that asks clients for certificates.
+pub async fn serve_both(
+    server: Server,
+    listener: TcpListener,
+    with_certificates: Option<TcpListener>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let tls = identity(&server, false, &stop)?;
+    let asking = match with_certificates {
+        Some(listener) => Some((listener, identity(&server, true, &stop)?)),
         None => None,
     };
-    if let Some(identity) = tls.clone() {
-        let stop = stop.clone();
-        tokio::spawn(async move { identity.follow(stop).await });
-    }
     let mut background = tokio::spawn(tick::run(server.clone(), stop.clone()));
     let limits = server.config.limits;
     let bounds = serve::Bounds {
@@ -146,7 +154,12 @@ pub async fn serve(
         server.stopping.store(true, Ordering::Relaxed);
     };
     let serving = serve::serve(listener, tls, router(&server), bounds, stop.clone());
-    tokio::join!(serving, not_ready);
+    let asking = async {
+        if let Some((listener, tls)) = asking {
+            serve::serve(listener, tls, router(&server), bounds, stop.clone()).await;
+        }
+    };
+    tokio::join!(serving, asking, not_ready);
     match tokio::time::timeout(LAST_ROUND, &mut background).await {
         Ok(ended) => ended?,
         // Whatever it was doing is done by the next start.
@@ -154,6 +167,22 @@ pub async fn serve(
     }
     server.store.close().await;
     Ok(())
+}
+
+/// The certificate of a listener, followed from now on.
+fn identity(
+    server: &Server,
+    asks: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Arc<Identity>>> {
+    let Some(files) = &server.config.tls else {
+        return Ok(None);
+    };
+    let identity = Identity::load(files, asks).map_err(anyhow::Error::msg)?;
+    let identity = Arc::new(identity);
+    let (followed, stop) = (Arc::clone(&identity), stop.clone());
+    tokio::spawn(async move { followed.follow(stop).await });
+    Ok(Some(identity))
 }
 
 async fn not_found() -> Response {

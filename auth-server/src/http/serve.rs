@@ -36,8 +36,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::certificate::Peer;
 use super::metrics;
-use crate::tls::{Identity, Stream};
+use crate::tls::{self, Identity, Stream};
 use activity::{Activity, UnderWay};
 
 mod activity;
@@ -211,10 +212,12 @@ impl Open {
     async fn attend(self, stream: TcpStream, peer: SocketAddr) {
         let activity = Arc::new(Activity::new());
         let Some(tls) = self.tls.clone() else {
-            return self.converse(stream, peer, activity).await;
+            return self.converse(stream, (peer, None), activity).await;
         };
         if let Some(stream) = self.shake_hands(&tls, stream, &activity).await {
-            self.converse(stream, peer, activity).await;
+            let shown = tls::peer_certificate(&stream);
+            let shown = shown.map(|shown| Peer(shown.map(Arc::new)));
+            self.converse(stream, (peer, shown), activity).await;
         }
     }
 
@@ -244,14 +247,14 @@ impl Open {
     }
 
     /// Requests and answers.
-    async fn converse<S>(self, stream: S, peer: SocketAddr, activity: Arc<Activity>)
+    async fn converse<S>(self, stream: S, peer: (SocketAddr, Option<Peer>), activity: Arc<Activity>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = tower::service_fn({
             let (router, activity) = (self.router.clone(), Arc::clone(&activity));
             let stopping = self.stopping.clone();
-            move |request| answer(&router, &activity, &stopping, peer, request)
+            move |request| answer(&router, &activity, &stopping, peer.clone(), request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
@@ -327,12 +330,15 @@ fn answer(
     router: &Router,
     activity: &Arc<Activity>,
     stopping: &CancellationToken,
-    peer: SocketAddr,
+    (peer, certificate): (SocketAddr, Option<Peer>),
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let is_http2 = request.version() == Version::HTTP_2;
     let under_way = UnderWay::begin(activity, is_http2);
     request.extensions_mut().insert(ConnectInfo(peer));
+    if let Some(certificate) = certificate {
+        request.extensions_mut().insert(certificate);
+    }
     let answered = router.clone().oneshot(request);
     let stopping = stopping.clone();
     async move {
@@ -420,7 +426,7 @@ mod tests {
         };
         std::fs::write(&files.certificate, issued.cert.pem()).unwrap();
         std::fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
-        let identity = Some(Arc::new(Identity::load(&files).unwrap()));
+        let identity = Some(Arc::new(Identity::load(&files, false).unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let bounds = Bounds {

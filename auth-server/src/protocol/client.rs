@@ -13,6 +13,7 @@ use super::secret::{Digest, fingerprint};
 use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
+mod certified;
 mod encryption;
 mod logout;
 mod metadata;
@@ -20,6 +21,7 @@ mod policy;
 mod secret;
 mod support;
 
+pub use certified::Certified;
 pub use logout::Channel;
 pub use metadata::Metadata;
 pub use secret::{Kept, SharedSecret};
@@ -144,6 +146,8 @@ pub enum Auth {
     SharedSecret(SharedSecret),
     /// `private_key_jwt` (RFC 7523).
     Keys(KeySource),
+    /// `tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2).
+    Certificate(Certified),
 }
 
 /// The method names of [`Auth`], as negotiated before a secret exists.
@@ -159,10 +163,14 @@ pub enum Method {
     SecretJwt,
     /// `private_key_jwt`
     PrivateKeyJwt,
+    /// `tls_client_auth`
+    Tls,
+    /// `self_signed_tls_client_auth`
+    SelfSignedTls,
 }
 
 impl Method {
-    /// Every method, most preferred last: a secret that we need not keep is better than one that we must.
+    /// The methods of every server, most preferred last: a secret that we need not keep is better than one that we must.
     pub const ALL: [Method; 5] = [
         Method::None,
         Method::SecretJwt,
@@ -171,10 +179,15 @@ impl Method {
         Method::PrivateKeyJwt,
     ];
 
+    /// Those that need certificates of clients.
+    pub const MTLS: [Method; 2] = [Method::SelfSignedTls, Method::Tls];
+
     /// The registered name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Method::Tls => "tls_client_auth",
+            Method::SelfSignedTls => "self_signed_tls_client_auth",
             Method::None => "none",
             Method::SecretBasic => "client_secret_basic",
             Method::SecretPost => "client_secret_post",
@@ -193,9 +206,8 @@ impl Method {
     }
 
     fn parse(text: &str) -> Option<Method> {
-        Method::ALL
-            .into_iter()
-            .find(|method| method.as_str() == text)
+        let mut all = Method::ALL.into_iter().chain(Method::MTLS);
+        all.find(|method| method.as_str() == text)
     }
 }
 
@@ -373,6 +385,8 @@ impl Accepted {
                 key_source(&self.metadata)?
                     .ok_or_else(|| invalid_metadata("private_key_jwt needs jwks or jwks_uri"))?,
             ),
+            (Method::Tls, _) => Auth::Certificate(Certified::by_name(&self.metadata)?),
+            (Method::SelfSignedTls, _) => Auth::Certificate(Certified::by_keys(&self.metadata)?),
         };
         Ok(Client {
             id,

@@ -11,6 +11,9 @@ pub enum Confirmation {
     /// RFC 7638 thumbprint of a key that proves itself by DPoP (RFC 9449 §6.1).
     #[serde(rename = "jkt")]
     Key(String),
+    /// SHA-256 of a certificate that proves itself by TLS (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256")]
+    Certificate(String),
 }
 
 impl Confirmation {
@@ -37,7 +40,7 @@ impl Confirmation {
     pub fn token_type(bound: Option<&Confirmation>) -> &'static str {
         match bound {
             Some(Confirmation::Key(_)) => "DPoP",
-            None => "Bearer",
+            Some(Confirmation::Certificate(_)) | None => "Bearer",
         }
     }
 }
@@ -57,6 +60,11 @@ mod tests {
         );
         assert_eq!(Confirmation::of(claims.as_object().unwrap()), Some(key));
         assert_eq!(Confirmation::of(&Map::new()), None);
+        // RFC 8705 §3.1
+        let claims = json!({"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}});
+        let bound = Confirmation::of(claims.as_object().unwrap());
+        assert_eq!(json!({"cnf": bound}), claims);
+        assert_eq!(Confirmation::token_type(bound.as_ref()), "Bearer");
     }
 
     #[test]

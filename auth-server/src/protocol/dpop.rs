@@ -27,8 +27,8 @@ const NONCE_WINDOW: i64 = 120;
 pub struct Asked<'a> {
     /// The HTTP method.
     pub method: &'a str,
-    /// The public URL.
-    pub url: &'a str,
+    /// The public URLs: the endpoint's, and its other name where it has one.
+    pub urls: &'a [String],
     /// The access token that comes with it, at a resource.
     pub access_token: Option<&'a str>,
     /// Unix seconds.
@@ -62,8 +62,9 @@ pub fn check(text: &str, asked: &Asked<'_>) -> Result<Proof, Refusal> {
     if text("htm") != Some(asked.method) {
         return Err(invalid("htm must be the method of the request"));
     }
-    if text("htu").and_then(plain_url) != plain_url(asked.url) {
-        return Err(invalid("htu must be the URL of the request").because(asked.url));
+    let named = text("htu").and_then(plain_url);
+    if named.is_none() || !asked.urls.iter().any(|url| plain_url(url) == named) {
+        return Err(invalid("htu must be the URL of the request"));
     }
     let at = issued_at(&claims, asked.now)?;
     let Some(id) = text("jti").filter(|id| !id.is_empty() && id.len() <= LONGEST_ID) else {
@@ -170,9 +171,10 @@ mod tests {
     const AT: i64 = 1_562_262_616;
 
     fn at_token<'a>(method: &'a str, url: &'a str, now: i64) -> Asked<'a> {
+        let urls = vec![url.to_owned(), "https://mtls.example.com/token".to_owned()];
         Asked {
             method,
-            url,
+            urls: urls.leak(),
             access_token: None,
             now,
         }
@@ -189,7 +191,7 @@ mod tests {
         assert_eq!(proof.expires_at, AT + 301);
         let mut asked = Asked {
             method: "GET",
-            url: "https://resource.example.org/protectedresource",
+            urls: &["https://resource.example.org/protectedresource".to_owned()],
             access_token: Some(TOKEN),
             now: AT + 2,
         };

@@ -37,6 +37,8 @@ pub struct Features {
     pub client_secret_jwt: bool,
     /// Answers of introspection as JWTs (RFC 9701).
     pub introspection_jwt: bool,
+    /// Clients and tokens by certificates of clients (RFC 8705).
+    pub mtls: bool,
     /// Encrypted tokens, answers and requests (RFC 7516).
     pub encryption: bool,
     /// Subjects that clients of different sectors cannot compare (OIDC Core §8).
@@ -66,6 +68,7 @@ impl Default for Features {
             dpop_nonces: false,
             client_secret_jwt: false,
             introspection_jwt: false,
+            mtls: false,
             encryption: false,
             pairwise_subjects: true,
             pushed_requests: true,

@@ -30,6 +30,8 @@ pub struct Capabilities<'a> {
     pub levels: &'a [Level],
     /// Types of authorization details.
     pub detail_types: &'a [DetailType],
+    /// Where clients that show certificates find our endpoints; `None` where they find them anyway.
+    pub with_certificates: Option<&'a Issuer>,
 }
 
 /// The document.
@@ -42,8 +44,10 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         algorithms.push(HS256);
     }
     let ours: Vec<_> = on.algorithms.iter().map(|alg| alg.as_str()).collect();
+    let by_certificate = Method::MTLS.iter().filter(|_| on.features.mtls);
     let methods: Vec<_> = Method::ALL
         .iter()
+        .chain(by_certificate)
         .rev()
         .filter(|method| **method != Method::SecretJwt || features.client_secret_jwt)
         .map(|method| method.as_str())
@@ -105,16 +109,10 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     if on.registration {
         document["registration_endpoint"] = json!(issuer.url("/register"));
     }
-    if on.features.dpop {
-        document["dpop_signing_alg_values_supported"] = json!(Alg::ALL.map(Alg::as_str));
-    }
-    if on.features.token_exchange && on.features.id_jag {
-        document["identity_chaining_requested_token_types_supported"] =
-            json!([TokenType::IdJag.as_str()]);
-    }
     if on.features.device {
         document["device_authorization_endpoint"] = json!(issuer.url("/device_authorization"));
     }
+    bound(&mut document, issuer, on);
     if !resources.is_empty() {
         document["protected_resources"] = json!(
             resources
@@ -183,6 +181,44 @@ fn jose(document: &mut Value, features: Features, ours: &[&str]) {
     }
 }
 
+/// To what tokens can be bound.
+fn bound(document: &mut Value, issuer: &Issuer, on: Capabilities<'_>) {
+    if on.features.dpop {
+        document["dpop_signing_alg_values_supported"] = json!(Alg::ALL.map(Alg::as_str));
+    }
+    if on.features.token_exchange && on.features.id_jag {
+        document["identity_chaining_requested_token_types_supported"] =
+            json!([TokenType::IdJag.as_str()]);
+    }
+    if on.features.mtls {
+        document["tls_client_certificate_bound_access_tokens"] = json!(true);
+        if let Some(with) = on.with_certificates {
+            document["mtls_endpoint_aliases"] = aliases(document, issuer, with);
+        }
+    }
+}
+
+/// RFC 8705 §5: the endpoints that a client calls itself, under the other name.
+fn aliases(document: &Value, issuer: &Issuer, with: &Issuer) -> Value {
+    let called = [
+        "token_endpoint",
+        "revocation_endpoint",
+        "introspection_endpoint",
+        "userinfo_endpoint",
+        "device_authorization_endpoint",
+        "pushed_authorization_request_endpoint",
+        "backchannel_authentication_endpoint",
+    ];
+    let found = called.into_iter().filter_map(|name| {
+        let path = document
+            .get(name)?
+            .as_str()?
+            .strip_prefix(issuer.as_str())?;
+        Some((name.to_owned(), json!(with.url(path))))
+    });
+    Value::Object(found.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +236,7 @@ mod tests {
                 features: Features::default(),
                 levels: &[],
                 detail_types: &[],
+                with_certificates: None,
             },
         );
         assert_eq!(on["registration_endpoint"], "https://h/p/register");
@@ -228,10 +265,36 @@ mod tests {
                 },
                 levels: &[],
                 detail_types: &[],
+                with_certificates: None,
             },
         );
+        let with = Issuer::parse("https://mtls.h/p").unwrap();
+        let mtls = document(
+            &issuer,
+            &[],
+            Capabilities {
+                algorithms: &[Alg::Ps256],
+                registration: true,
+                documents: true,
+                features: Features {
+                    mtls: true,
+                    ..Features::default()
+                },
+                levels: &[],
+                detail_types: &[],
+                with_certificates: Some(&with),
+            },
+        );
+        let aliases = &mtls["mtls_endpoint_aliases"];
+        assert_eq!(aliases["token_endpoint"], "https://mtls.h/p/token");
+        assert_eq!(aliases.get("authorization_endpoint"), None);
+        assert_eq!(mtls["tls_client_certificate_bound_access_tokens"], true);
+        let methods = json!(["tls_client_auth", "self_signed_tls_client_auth"]);
+        let advertised = mtls["token_endpoint_auth_methods_supported"].as_array();
+        assert!(advertised.unwrap().starts_with(methods.as_array().unwrap()));
         for absent in [
             "registration_endpoint",
+            "mtls_endpoint_aliases",
             "dpop_signing_alg_values_supported",
             "end_session_endpoint",
             "backchannel_logout_supported",

@@ -26,6 +26,7 @@ mod limits;
 mod logos;
 mod logout;
 mod migrations;
+mod mtls;
 mod opaque;
 mod outbound;
 mod par;

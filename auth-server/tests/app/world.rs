@@ -33,6 +33,7 @@ pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 const CONFIG: &str = r#"
 name = "Test"
+trusted_proxies = ["192.0.2.250"]
 
 [[resources]]
 id = "https://docs.example.com/mcp"

@@ -35,6 +35,9 @@ pub(super) fn issuer(found: &mut Findings, config: &Config) {
 
 pub(super) fn listen(found: &mut Findings, config: &Config) {
     can_listen(found, "listen", config.listen, config.tls.is_some());
+    if let Some(listen) = config.mtls.listen.filter(|_| config.features.mtls) {
+        can_listen(found, "mtls.listen", listen, true);
+    }
     if let Some(metrics) = config.metrics_listen {
         can_listen(found, "metrics.listen", metrics, false);
     }

@@ -5,6 +5,7 @@ use url::{Host, Url};
 use super::Findings;
 use crate::config::Config;
 use crate::protocol::certificate::Certificate;
+use crate::tls::Authorities;
 
 /// Seconds before its end from which on a certificate should have been renewed: two weeks.
 const SOON: i64 = 14 * 86_400;
@@ -38,15 +39,53 @@ pub(super) fn certificate(found: &mut Findings, config: &Config, now: i64) {
     } else {
         found.ok(ABOUT, format!("{shown} and its key can be used"));
     }
-    let host = Url::parse(config.issuer.as_str()).ok();
-    if let Some(host) = host.as_ref().and_then(Url::host)
-        && !is_for(&certificate, &host)
-    {
-        found.error(
-            ABOUT,
-            format!("{shown} is not for {host}, the host of the issuer"),
-            "a certificate with that name, or issuer",
+    let named = [
+        ("issuer", Some(&config.issuer)),
+        (
+            "mtls.url",
+            config
+                .mtls
+                .url
+                .as_ref()
+                .filter(|_| config.mtls.listen.is_some()),
+        ),
+    ];
+    for (setting, name) in named {
+        let url = name.and_then(|name| Url::parse(name.as_str()).ok());
+        if let Some(host) = url.as_ref().and_then(Url::host)
+            && !is_for(&certificate, &host)
+        {
+            let says = format!("{shown} is not for {host}, the host of {setting}");
+            found.error(ABOUT, says, "a certificate with that name, or another name");
+        }
+    }
+}
+
+/// Where certificates of clients come from, and who may sign them.
+pub(super) fn certificates(found: &mut Findings, config: &Config) {
+    let mtls = &config.mtls;
+    if !config.features.mtls {
+        return;
+    }
+    if mtls.listen.is_none() && mtls.header.is_none() {
+        let change = "mtls.listen, or mtls.header of a proxy";
+        found.warning(
+            "features.mtls",
+            "no certificate of a client gets here",
+            change,
         );
+    }
+    if mtls.header.is_some() && config.trusted_proxies.is_empty() {
+        let change = "trusted_proxies: the proxy that sets the header";
+        found.warning("mtls.header", "nobody is trusted to set it", change);
+    }
+    match mtls.authorities.as_deref().map(Authorities::load) {
+        Some(Ok(_)) => found.ok("mtls.ca_file", "holds certificates"),
+        Some(Err(why)) => {
+            let why = why.trim_start_matches("mtls.ca_file: ").to_owned();
+            found.error("mtls.ca_file", why, "certificates in PEM");
+        }
+        None => {}
     }
 }
 

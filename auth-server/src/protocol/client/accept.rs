@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::encryption::Answer;
-use super::{Accepted, Client, GrantType, KeySource, Metadata, Method, Origin, logout};
+use super::{Accepted, Certified, Client, GrantType, KeySource, Metadata, Method, Origin, logout};
 use crate::protocol::jwt;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Code, Refusal};
@@ -89,6 +89,9 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
         Method::None => true,
         Method::SecretBasic | Method::SecretPost | Method::SecretJwt => origin != Origin::Document,
         Method::PrivateKeyJwt => has_keys,
+        // Whoever registers itself brings no certificate that the operator could know.
+        Method::Tls => origin.is_operators() && Certified::by_name(metadata).is_ok(),
+        Method::SelfSignedTls => origin.is_operators() && has_keys,
     };
     let single = metadata.token_endpoint_auth_method.as_deref();
     let listed = metadata
@@ -97,8 +100,8 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
         .unwrap_or_default();
     if !listed.is_empty() {
         let known = |text: &String| Method::parse(text);
-        if let Some(method) = Method::ALL
-            .into_iter()
+        let all = Method::ALL.into_iter().chain(Method::MTLS);
+        if let Some(method) = all
             .rev()
             .find(|m| listed.iter().filter_map(known).any(|l| l == *m) && works(m))
         {
@@ -111,6 +114,7 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
             Some(Method::PrivateKeyJwt) => {
                 Err(invalid_metadata("private_key_jwt needs jwks or jwks_uri"))
             }
+            Some(method) if Method::MTLS.contains(&method) => Err(unproven(metadata, origin)),
             Some(_) => Err(invalid_metadata(
                 "a client id metadata document cannot use a shared secret",
             )),
@@ -127,6 +131,19 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
             Method::None
         }),
         None => Ok(Method::SecretBasic),
+    }
+}
+
+/// Why a client cannot authenticate by a certificate.
+fn unproven(metadata: &Metadata, origin: Origin) -> Refusal {
+    if !origin.is_operators() {
+        return invalid_metadata(
+            "token_endpoint_auth_method: only clients that the operator adds use a certificate",
+        );
+    }
+    match Certified::by_name(metadata) {
+        Err(refusal) => refusal,
+        Ok(_) => invalid_metadata("self_signed_tls_client_auth needs jwks or jwks_uri"),
     }
 }
 

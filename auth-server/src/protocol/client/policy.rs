@@ -127,7 +127,7 @@ impl Method {
     /// True when the client proves that it holds a private key.
     #[must_use]
     pub fn is_asymmetric(self) -> bool {
-        self == Method::PrivateKeyJwt
+        self == Method::PrivateKeyJwt || Method::MTLS.contains(&self)
     }
 }
 

@@ -61,6 +61,13 @@ impl Metadata {
             return Err(invalid_metadata("client_secret_jwt is switched off")
                 .setting("features.client_secret_jwt"));
         }
+        let method = self.token_endpoint_auth_method.as_deref();
+        let by_certificate = Method::MTLS.iter().any(|m| method == Some(m.as_str()));
+        let bound = self.tls_client_certificate_bound_access_tokens == Some(true);
+        if (by_certificate || bound) && !support.features.mtls {
+            let why = "certificates of clients are not asked for here";
+            return Err(invalid_metadata(why).setting("features.mtls"));
+        }
         Ok(())
     }
 

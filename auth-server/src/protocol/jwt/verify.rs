@@ -7,7 +7,7 @@ use josekit::jws::{self, ES256, EdDSA, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value};
 
 use super::encrypt::{self, Recipient};
-use super::{Alg, Claims, Encryption, Header, Invalid, KeyAlg, invalid, read_header};
+use super::{Alg, Claims, Encryption, Header, Invalid, KeyAlg, invalid, read_header, thumbprint};
 
 /// Most keys of one set.
 const MOST_KEYS: usize = 50;
@@ -20,6 +20,8 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 pub struct PublicKeys {
     verifiers: Vec<PublicKey>,
     recipients: Vec<Recipient>,
+    /// RFC 7638
+    thumbprints: Vec<String>,
 }
 
 struct PublicKey {
@@ -37,6 +39,7 @@ impl PublicKeys {
     /// Reads a JWK set (RFC 7517 §5). Keys of other uses and kinds are left out; sizes are bounded.
     pub fn parse(jwks: &Value) -> Result<PublicKeys, Invalid> {
         let (mut verifiers, mut recipients) = (Vec::new(), Vec::new());
+        let mut thumbprints = Vec::new();
         for key in usable(jwks)? {
             for alg in algorithms(key) {
                 verifiers.push(PublicKey {
@@ -46,11 +49,19 @@ impl PublicKeys {
                 });
             }
             recipients.extend(Recipient::all(key)?);
+            thumbprints.extend(thumbprint(&Value::Object(key.clone())));
         }
         Ok(PublicKeys {
             verifiers,
             recipients,
+            thumbprints,
         })
+    }
+
+    /// True when this public key is among them.
+    #[must_use]
+    pub fn holds(&self, jwk: &Value) -> bool {
+        thumbprint(jwk).is_ok_and(|own| self.thumbprints.contains(&own))
     }
 
     /// True when a key with this id is among them.

@@ -46,7 +46,7 @@ fn what_is_wrong_with_a_certificate_is_said_before_people_come() {
         ),
         (
             authority.host(&["as.example.org"]),
-            "error    tls.certificate_file: cert.pem is not for as.example.com, the host of the issuer",
+            "error    tls.certificate_file: cert.pem is not for as.example.com, the host of issuer",
         ),
     ] {
         let folder = with(&issued);
