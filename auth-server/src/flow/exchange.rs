@@ -84,7 +84,12 @@ pub async fn exchange(
         policy,
         client.metadata.scope.as_deref(),
     )?;
-    let sub = match &subject.grant {
+    // What was allowed beyond scopes was allowed to the client of the subject token alone (RFC 9396).
+    let grant = subject.grant.clone().map(|mut grant| {
+        grant.terms.details.clear();
+        grant
+    });
+    let sub = match &grant {
         Some(grant) => server.subject(client, &grant.subject),
         None => subject.text("sub").to_owned(),
     };
@@ -92,7 +97,7 @@ pub async fn exchange(
         subject: &sub,
         scope: &narrowed.scope,
         resources: &narrowed.resources,
-        grant: subject.grant.as_ref(),
+        grant: grant.as_ref(),
         act,
         until: subject.expires_at,
     };
@@ -177,10 +182,9 @@ async fn read(server: &Server, sent: &Sent, name: &str, now: i64) -> Result<Subj
                 claims,
             })
         }
-        TokenType::Jwt | TokenType::IdJag => Err(invalid_request(
-            "JWTs of other issuers are exchanged with the grant jwt-bearer (RFC 7523)",
-        )
-        .into()),
+        TokenType::Jwt | TokenType::IdJag => {
+            Err(invalid_request("tokens of other issuers are not exchanged here").into())
+        }
     }
 }
 

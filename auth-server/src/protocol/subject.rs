@@ -133,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn a_document_cannot_join_the_sector_of_another() {
+        let metadata = json!({
+            "client_name": "c", "redirect_uris": ["https://evil.example/cb"], "token_endpoint_auth_method": "none",
+            "subject_type": "pairwise", "sector_identifier_uri": "https://c.example/list.json",
+        });
+        let metadata = serde_json::from_value(metadata).unwrap();
+        let accepted = Client::accept(metadata, Origin::Document).unwrap();
+        assert_eq!(sector(&accepted.metadata).unwrap().unwrap(), "evil.example");
+    }
+
+    #[test]
     fn the_list_of_a_sector_holds_every_redirect_uri() {
         let client = client(&json!({})).unwrap();
         let check = |list: &str| check_sector(&client.metadata, list.as_bytes());

@@ -1,5 +1,6 @@
 //! signed authorization requests (RFC 9101, OIDC Core §6) and signed answers (JARM).
 
+use auth_server::protocol::jwt::{Enc, Encryption, KeyAlg, PublicKeys};
 use serde_json::{Value, json};
 
 use crate::hosts::{Hosts, json as json_answer};
@@ -260,4 +261,46 @@ async fn a_request_object_may_lie_behind_a_registered_url() {
         );
     }
     assert_eq!(hosts.asked("https://client.example/other"), 0);
+}
+
+#[tokio::test]
+async fn an_encrypted_request_object_is_opened_and_then_verified() {
+    let client = Signing::start("[features]\nencryption = true").await;
+    let jwks = client.app.get("/jwks.json").await.json();
+    let keys = jwks["keys"].as_array().unwrap().iter();
+    let keys: Vec<_> = keys.filter(|key| key["use"] == "enc").collect();
+    let set = PublicKeys::parse(&json!({"keys": keys})).unwrap();
+    let how = Encryption {
+        alg: KeyAlg::EcdhEsA256Kw,
+        enc: Enc::A256CbcHs512,
+    };
+    let signed = client.signer.sign(None, &Signing::claims(&json!({})));
+    let answer = client.open(&set.encrypt(how, &signed).unwrap(), "").await;
+    assert_eq!(answer.redirect_params()["state"], "inside");
+
+    let stranger = Signer::new().sign(None, &Signing::claims(&json!({})));
+    let beside = format!("redirect_uri={CALLBACK}");
+    let to_other = {
+        let key = Signer::new().jwks["keys"][0].clone();
+        let mut key = key.as_object().unwrap().clone();
+        key.insert("use".into(), json!("enc"));
+        PublicKeys::parse(&json!({"keys": [key]})).unwrap()
+    };
+    for (what, object) in [
+        ("a stranger's", set.encrypt(how, &stranger).unwrap()),
+        (
+            "claims without a signature",
+            set.encrypt(how, &Signing::claims(&json!({})).to_string())
+                .unwrap(),
+        ),
+        ("to another key", to_other.encrypt(how, &signed).unwrap()),
+        ("no JWE", "a.b.c.d.e".to_owned()),
+    ] {
+        let refused = client.open(&object, &beside).await;
+        assert_eq!(
+            refused.redirect_params()["error"],
+            "invalid_request_object",
+            "{what}"
+        );
+    }
 }

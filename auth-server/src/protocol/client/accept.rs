@@ -38,6 +38,10 @@ impl Client {
         logout::check(&metadata, &redirects)?;
         authorization_alg(&metadata)?;
         check_requests(&metadata)?;
+        if origin == Origin::Document {
+            // Nobody asks the list behind it whether the client belongs to that sector, as registration does.
+            metadata.sector_identifier_uri = None;
+        }
         subject::sector(&metadata)?;
         if origin.is_operators() {
             metadata.check_policy(method)?;

@@ -16,6 +16,7 @@ impl Metadata {
     pub(super) fn without_policy(&mut self) {
         self.profile = None;
         self.skip_consent = None;
+        self.token_exchange = None;
         self.resources = None;
         self.access_token_lifetime = None;
         self.id_token_lifetime = None;

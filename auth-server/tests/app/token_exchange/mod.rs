@@ -196,3 +196,21 @@ async fn an_id_token_stands_for_its_user_while_its_client_has_a_grant() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_was_allowed_beyond_scopes_stays_with_the_client_that_asked() {
+    let types = "[[authorization_details]]\nname = \"payment\"\ndescription = \"Make a payment\"\n";
+    let app = TestApp::with("https://as.example.com", &format!("{ON}{types}")).await;
+    let details = json!([{"type": "payment", "amount": "1"}]).to_string();
+    let details: String = url::form_urlencoded::byte_serialize(details.as_bytes()).collect();
+    let query = format!(
+        "scope=docs.read&resource=https://docs.example.com/mcp&authorization_details={details}"
+    );
+    let tokens = app.client("spa").tokens(&query).await;
+    let subject = text(&tokens, "access_token");
+    assert!(decode(subject).1["authorization_details"].is_array());
+    let answer = exchange(&app, "gateway", subject, &[]).await.json();
+    assert_eq!(answer.get("authorization_details"), None);
+    let (_, claims) = decode(text(&answer, "access_token"));
+    assert_eq!(claims.get("authorization_details"), None);
+}
