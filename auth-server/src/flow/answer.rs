@@ -4,16 +4,17 @@ use serde_json::{Map, Value, json};
 
 use super::authorize::Running;
 use super::session::{self, Browser};
-use super::{Result, Server};
+use super::{Result, Server, issue};
 use crate::protocol::authorize::Request;
+use crate::protocol::claims::Beside;
 use crate::protocol::client::Client;
 use crate::protocol::event::Event;
 use crate::protocol::grant::{CodeRow, Grant, Terms};
-use crate::protocol::redirect::{Delivery, Fields, Redirect, without_loopback_port};
+use crate::protocol::redirect::{Delivery, Fields, Redirect, ResponseType, without_loopback_port};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
-use crate::store::{Consent, ConsentRow, RequestRow, Session};
+use crate::store::{Consent, ConsentRow, RequestRow, Session, User};
 
 /// How long a signed answer is good, in seconds: it goes straight to the client.
 const SIGNED_ANSWER: i64 = 300;
@@ -69,7 +70,7 @@ pub async fn with_code(
     claim: Claim<'_>,
     allowed: Option<Scope>,
 ) -> Result<Next> {
-    let Some((session, _)) = &browser.signed_in else {
+    let Some((session, user)) = &browser.signed_in else {
         return Err(signed_out().into());
     };
     let now = server.now();
@@ -109,6 +110,13 @@ pub async fn with_code(
             .map(|challenge| challenge.as_str().to_owned()),
         expires_at: now + server.config.tokens.code,
         used_at: None,
+    };
+    let id_token = match request.response_type {
+        ResponseType::Code => None,
+        ResponseType::CodeIdToken => {
+            let made = beside(server, client, &facts.grant, user, code.reveal(), request);
+            Some(made.await?)
+        }
     };
     let entry = consent.as_ref().map(|consent| {
         let event = Event::Consent {
@@ -155,7 +163,7 @@ pub async fn with_code(
         .await?;
     kept?;
     let issuer = server.config.issuer.as_str();
-    let mut fields = request.redirect.answer(code.reveal(), issuer);
+    let mut fields = request.redirect.answer(code.reveal(), id_token, issuer);
     fields.extend(state.map(|state| ("session_state", state)));
     Ok(Next::Deliver(deliver(
         server,
@@ -163,6 +171,24 @@ pub async fn with_code(
         &request.redirect,
         fields,
     )?))
+}
+
+/// The ID token beside a code (OIDC Core §3.3.2.11): for nobody but this client, code and state.
+async fn beside(
+    server: &Server,
+    client: &Client,
+    grant: &Grant,
+    user: &User,
+    code: &str,
+    request: &Request,
+) -> Result<String> {
+    let answer = Beside {
+        access_token: None,
+        code: Some(code),
+        state: request.redirect.state(),
+    };
+    let nonce = request.nonce.as_deref();
+    issue::id_token(server, client, grant, answer, nonce, &user.all_claims()).await
 }
 
 fn signed_out() -> Refusal {

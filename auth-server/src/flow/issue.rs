@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::client_auth::Authenticated;
 use super::{Result, Server, seal};
-use crate::protocol::claims::{AccessToken, IdToken};
+use crate::protocol::claims::{AccessToken, Beside, IdToken};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::Grant;
@@ -57,7 +57,7 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
         now,
         ..
     } = *order;
-    let (client, tokens) = (&asker.client, &server.config.tokens);
+    let client = &asker.client;
     let subject = server.subject(client, &grant.subject);
     let token = Access {
         subject: &subject,
@@ -69,25 +69,43 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
     };
     let mut issued = access_token(server, asker, token, now)?;
     if scope.has("openid") {
-        let alg = client.id_token_alg(&server.config.algorithms);
-        let token = IdToken {
-            issuer: server.config.issuer.as_str(),
-            subject: &subject,
-            grant,
-            access_token: &issued.response.access_token,
-            alg,
-            nonce: order.nonce,
-            user: order.user,
-            now,
-            lifetime: client.metadata.id_token_lifetime.unwrap_or(tokens.id),
+        let beside = Beside {
+            access_token: Some(&issued.response.access_token),
+            ..Beside::default()
         };
-        let signer = server.keys.signer(alg, now)?;
-        let id_token = signer.sign(ID_TOKEN, &token.claims())?;
-        let how = asker.client.id_token_encryption();
-        let id_token = seal::signed(server, &asker.client, how, id_token).await?;
-        issued.response.id_token = Some(id_token);
+        let made = id_token(server, client, grant, beside, order.nonce, order.user);
+        issued.response.id_token = Some(made.await?);
     }
     Ok(issued)
+}
+
+/// An ID token of a grant, for the client that gets it; encrypted when the client registered that.
+pub async fn id_token(
+    server: &Server,
+    client: &Client,
+    grant: &Grant,
+    beside: Beside<'_>,
+    nonce: Option<&str>,
+    user: &Map<String, Value>,
+) -> Result<String> {
+    let (alg, now) = (client.id_token_alg(&server.config.algorithms), server.now());
+    let lifetime = client.metadata.id_token_lifetime;
+    let token = IdToken {
+        issuer: server.config.issuer.as_str(),
+        subject: &server.subject(client, &grant.subject),
+        grant,
+        beside,
+        alg,
+        nonce,
+        user,
+        now,
+        lifetime: lifetime.unwrap_or(server.config.tokens.id),
+    };
+    let signed = server
+        .keys
+        .signer(alg, now)?
+        .sign(ID_TOKEN, &token.claims())?;
+    seal::signed(server, client, client.id_token_encryption(), signed).await
 }
 
 /// The first tokens of a grant: for all of it or the `requested` resources, and with the refresh token that begins its

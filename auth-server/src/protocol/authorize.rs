@@ -10,7 +10,7 @@ use super::feature::Features;
 use super::oxide;
 use super::params::Params;
 use super::pkce::Challenge;
-use super::redirect::{Redirect, ResponseMode};
+use super::redirect::{Redirect, ResponseMode, ResponseType};
 use super::refusal::{Code, Refusal, invalid_request};
 use super::resource::{self, Resource};
 use super::scope::{OPENID, Scope};
@@ -74,6 +74,8 @@ impl Prompt {
 pub struct Request {
     /// Where the answer goes.
     pub redirect: Redirect,
+    /// What the answer is.
+    pub response_type: ResponseType,
     /// S256 challenge.
     pub challenge: Option<Challenge>,
     /// Requested scope, known tokens only, defaults filled in.
@@ -138,9 +140,15 @@ pub fn redirect(
     client: &Client,
     on: Features,
 ) -> Result<Redirect, AuthorizeError> {
-    let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode"), on) {
+    // An unknown type is refused later, with a redirect; until then it is a code as any other.
+    let kind = params.get("response_type").and_then(ResponseType::parse);
+    let kind = kind.filter(|_| on.hybrid).unwrap_or_default();
+    let (mode, mode_error) = match ResponseMode::parse(params.get("response_mode"), kind, on) {
         Ok(mode) => (mode, None),
-        Err(refusal) => (ResponseMode::default(), Some(refusal)),
+        Err(refusal) => {
+            let usual = ResponseMode::parse(None, kind, on).unwrap_or_default();
+            (usual, Some(refusal))
+        }
     };
     let requested = params.once("redirect_uri").map_err(AuthorizeError::Page)?;
     // A repeated state cannot be returned unmodified; the error then goes back without one.
@@ -164,15 +172,10 @@ fn accept_rest(
         let why = "registration is not supported";
         return Err(Refusal::new(Code::RegistrationNotSupported, why));
     }
-    match params.get("response_type") {
-        Some("code") => {}
-        None => return Err(invalid_request("response_type is missing")),
-        Some(_) => {
-            return Err(Refusal::new(
-                Code::UnsupportedResponseType,
-                "response_type must be code",
-            ));
-        }
+    let response_type = ResponseType::accept(params.get("response_type"), known.features)?;
+    if !client.may_ask_for(response_type) {
+        let why = "this client did not register response_type code id_token";
+        return Err(Refusal::new(Code::UnauthorizedClient, why).setting("clients.response_types"));
     }
     if !client.may(GrantType::AuthorizationCode) {
         return Err(Refusal::new(
@@ -194,6 +197,17 @@ fn accept_rest(
     client.check_resources(resources.iter().map(|resource| resource.id.as_str()))?;
     let scope = scope(params.get("scope"), client, &resources)?;
     let scope = oxide::authorization(client, redirect, &scope, challenge.as_ref())?;
+    let nonce = bounded(params, "nonce", 1024)?;
+    if response_type == ResponseType::CodeIdToken {
+        if !scope.has("openid") {
+            let why = "response_type code id_token needs the scope openid";
+            return Err(Refusal::new(Code::InvalidScope, why));
+        }
+        if nonce.is_none() {
+            let why = "nonce is missing; with response_type code id_token it is required (OIDC Core 3.3.2.11)";
+            return Err(invalid_request(why));
+        }
+    }
     let claims = match params
         .get("claims")
         .filter(|_| known.features.claims_parameter)
@@ -209,13 +223,14 @@ fn accept_rest(
     let acr = Wanted::of(&claims, params.get("acr_values"), default_acr, known.levels);
     Ok(Request {
         redirect: redirect.clone(),
+        response_type,
         challenge,
         scope,
         resources: resources
             .into_iter()
             .map(|resource| resource.id.clone())
             .collect(),
-        nonce: bounded(params, "nonce", 1024)?,
+        nonce,
         prompts: Prompt::parse(params.get("prompt"))?,
         max_age: max_age(params)?.or(client.metadata.default_max_age),
         login_hint: bounded(params, "login_hint", 256)?,

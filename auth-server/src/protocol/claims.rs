@@ -74,6 +74,17 @@ fn one_or_many(values: &[String]) -> Value {
     }
 }
 
+/// What an ID token travels with and vouches for by a hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// For `at_hash` (OIDC Core §3.1.3.6).
+    pub access_token: Option<&'a str>,
+    /// For `c_hash` (OIDC Core §3.3.2.11).
+    pub code: Option<&'a str>,
+    /// For `s_hash` (FAPI 1.0 Advanced §5.1), beside a code.
+    pub state: Option<&'a str>,
+}
+
 /// An ID token (OIDC Core §2, §3.1.3.6). The claims that scopes open are given at UserInfo; here stand those that were
 /// asked for one by one.
 pub struct IdToken<'a> {
@@ -83,9 +94,9 @@ pub struct IdToken<'a> {
     pub subject: &'a str,
     /// What the user allowed.
     pub grant: &'a Grant,
-    /// The token of the same answer, for `at_hash`.
-    pub access_token: &'a str,
-    /// The algorithm that it will be signed with, for `at_hash`.
+    /// What it travels with.
+    pub beside: Beside<'a>,
+    /// The algorithm that it will be signed with, and whose hash stands for what it travels with.
     pub alg: Alg,
     /// The nonce of the authorization request.
     pub nonce: Option<&'a str>,
@@ -114,10 +125,20 @@ impl IdToken<'_> {
         if let Some(acr) = &grant.terms.acr {
             claims.insert("acr".into(), json!(acr));
         }
-        claims.insert(
-            "at_hash".into(),
-            json!(self.alg.half_hash(self.access_token)),
-        );
+        let Beside {
+            access_token,
+            code,
+            state,
+        } = self.beside;
+        for (name, text) in [
+            ("at_hash", access_token),
+            ("c_hash", code),
+            ("s_hash", state),
+        ] {
+            if let Some(text) = text {
+                claims.insert(name.into(), json!(self.alg.half_hash(text)));
+            }
+        }
         if let Some(nonce) = self.nonce {
             claims.insert("nonce".into(), json!(nonce));
         }

@@ -51,6 +51,9 @@ pub struct Features {
     pub request_uris: bool,
     /// Signed authorization answers (JARM).
     pub jarm: bool,
+    /// An ID token beside the code, `response_type=code id_token` (OIDC Core §3.3). Off, since OAuth 2.1 and RFC 9700
+    /// §2.1.2 keep tokens out of redirects: pages, browser histories and extensions read them there.
+    pub hybrid: bool,
 }
 
 impl Default for Features {
@@ -75,6 +78,7 @@ impl Default for Features {
             request_objects: true,
             request_uris: false,
             jarm: true,
+            hybrid: false,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::exchange::TokenType;
 use super::feature::Features;
 use super::issuer::Issuer;
 use super::jwt::{Alg, Enc, HS256, KeyAlg};
-use super::redirect::ResponseMode;
+use super::redirect::{ResponseMode, ResponseType};
 use super::resource::Resource;
 use super::scope::OPENID;
 use super::subject;
@@ -68,7 +68,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     subject_types.retain(|kind| *kind == "public" || on.features.pairwise_subjects);
     let modes = ResponseMode::ALL.into_iter();
     let modes: Vec<_> = modes
-        .filter(|mode| ResponseMode::parse(Some(mode), on.features).is_ok())
+        .filter(|mode| ResponseMode::parse(Some(mode), ResponseType::Code, on.features).is_ok())
         .collect();
     let mut document = json!({
         "issuer": issuer.as_str(),
@@ -79,7 +79,7 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
         "revocation_endpoint": issuer.url("/revoke"),
         "introspection_endpoint": issuer.url("/introspect"),
         "scopes_supported": scopes,
-        "response_types_supported": ["code"],
+        "response_types_supported": ResponseType::offered(on.features).map(ResponseType::as_str).collect::<Vec<_>>(),
         "grant_types_supported": grants.map(GrantType::as_str).collect::<Vec<_>>(),
         "response_modes_supported": modes,
         "code_challenge_methods_supported": ["S256"],

@@ -1,56 +1,14 @@
 //! Where an answer may go. A [`Redirect`] exists only after the requested URI matched a registered one, so no code
 //! path can redirect elsewhere (RFC 6749 §3.1.2, RFC 9700 §4.1, RFC 8252 §7.3).
 
-use super::feature::Features;
 use super::refusal::Refusal;
-pub use query::with_query;
+pub use mode::{Place, ResponseMode, ResponseType};
+pub use query::{with_fragment, with_query};
 pub use registered::{RegisteredUri, without_loopback_port};
 
+mod mode;
 mod query;
 mod registered;
-
-/// How the answer travels (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode, JARM §2.3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ResponseMode {
-    /// Where the fields stand.
-    pub place: Place,
-    /// True when they stand in one signed field `response` (JARM).
-    pub signed: bool,
-}
-
-/// Where the fields of an answer stand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Place {
-    /// In the query of the redirect.
-    #[default]
-    Query,
-    /// In a form that the browser posts.
-    FormPost,
-}
-
-impl ResponseMode {
-    /// Every mode, as the metadata document lists them; those with a dot or `jwt` are of JARM.
-    pub const ALL: [&str; 5] = ["query", "form_post", "jwt", "query.jwt", "form_post.jwt"];
-
-    /// Reads `response_mode`; absent means query.
-    pub fn parse(text: Option<&str>, on: Features) -> Result<ResponseMode, Refusal> {
-        let (place, signed) = match text {
-            None | Some("query") => (Place::Query, false),
-            Some("form_post") => (Place::FormPost, false),
-            Some("jwt" | "query.jwt") => (Place::Query, true),
-            Some("form_post.jwt") => (Place::FormPost, true),
-            Some(_) => return Err(unknown_mode()),
-        };
-        if signed && !on.jarm {
-            return Err(unknown_mode().setting("features.jarm"));
-        }
-        Ok(ResponseMode { place, signed })
-    }
-}
-
-fn unknown_mode() -> Refusal {
-    super::refusal::invalid_request("response_mode is unknown; see response_modes_supported")
-}
 
 /// A place where an answer may go, with what must travel along: `state` unmodified and `iss` (RFC 9207).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,10 +102,18 @@ impl Redirect {
         self.mode
     }
 
-    /// The fields of the answer with a code (RFC 6749 §4.1.2).
+    /// `state`, as the request had it.
     #[must_use]
-    pub fn answer(&self, code: &str, issuer: &str) -> Fields {
-        self.with_state(vec![("code", code.to_owned())], issuer)
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// The fields of the answer with a code (RFC 6749 §4.1.2), and an ID token beside it where that was asked for.
+    #[must_use]
+    pub fn answer(&self, code: &str, id_token: Option<String>, issuer: &str) -> Fields {
+        let mut fields = vec![("code", code.to_owned())];
+        fields.extend(id_token.map(|token| ("id_token", token)));
+        self.with_state(fields, issuer)
     }
 
     /// The fields of the answer with an error (RFC 6749 §4.1.2.1).
@@ -173,6 +139,7 @@ impl Redirect {
     pub fn deliver(&self, fields: Fields) -> Delivery {
         match self.mode.place {
             Place::Query => Delivery::Location(with_query(&self.uri, &fields)),
+            Place::Fragment => Delivery::Location(with_fragment(&self.uri, &fields)),
             Place::FormPost => Delivery::FormPost {
                 action: self.uri.clone(),
                 fields: fields
@@ -190,6 +157,7 @@ pub type Fields = Vec<(&'static str, String)>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::feature::Features;
     use url::Url;
 
     use proptest::prelude::*;
@@ -388,7 +356,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            redirect.deliver(redirect.answer("c0", "https://as")),
+            redirect.deliver(redirect.answer("c0", None, "https://as")),
             Delivery::Location(
                 "https://c.example/cb?a=1&code=c0&state=a+b%26%3D%C3%A4&iss=https%3A%2F%2Fas"
                     .to_owned()
@@ -401,11 +369,12 @@ mod tests {
         let redirect = Redirect::match_registered(
             &registered(&["https://c.example/cb"]),
             None,
-            ResponseMode::parse(Some("form_post"), Features::default()).unwrap(),
+            ResponseMode::parse(Some("form_post"), ResponseType::Code, Features::default())
+                .unwrap(),
             Some("s"),
         )
         .unwrap();
-        let fields = redirect.answer("c0", "https://as");
+        let fields = redirect.answer("c0", None, "https://as");
         let Delivery::FormPost { action, fields } = redirect.deliver(fields) else {
             panic!()
         };

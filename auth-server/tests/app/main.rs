@@ -19,6 +19,7 @@ mod dpop;
 mod encryption;
 mod fapi;
 mod hosts;
+mod hybrid;
 mod introspection;
 mod keys;
 mod layers;

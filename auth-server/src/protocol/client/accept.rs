@@ -7,7 +7,7 @@ use url::Url;
 use super::encryption::Answer;
 use super::{Accepted, Certified, Client, GrantType, KeySource, Metadata, Method, Origin, logout};
 use crate::protocol::jwt;
-use crate::protocol::redirect::RegisteredUri;
+use crate::protocol::redirect::{RegisteredUri, ResponseType};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
 use crate::protocol::subject;
@@ -24,12 +24,6 @@ impl Client {
         let method = negotiate(&metadata, origin)?;
         let grants = grants(&metadata, origin, method)?;
         let redirects = redirects(&metadata, grants.contains(&GrantType::AuthorizationCode))?;
-        if let Some(types) = &metadata.response_types
-            && !types.is_empty()
-            && !types.iter().any(|kind| kind == "code")
-        {
-            return Err(invalid_metadata("response_types must contain code"));
-        }
         if origin == Origin::Document && metadata.client_name.as_deref().is_none_or(str::is_empty) {
             return Err(invalid_metadata("client_name is missing"));
         }
@@ -64,7 +58,7 @@ impl Client {
                 .collect(),
         );
         metadata.response_types = Some(if grants.contains(&GrantType::AuthorizationCode) {
-            vec!["code".into()]
+            response_types(&metadata)?
         } else {
             vec![]
         });
@@ -79,6 +73,24 @@ impl Client {
             grants,
         })
     }
+}
+
+/// What the client may ask for: of what it lists, what there is; a code when it lists nothing.
+fn response_types(metadata: &Metadata) -> Result<Vec<String>, Refusal> {
+    let listed = metadata.response_types.as_deref().unwrap_or_default();
+    let known: Vec<_> = listed
+        .iter()
+        .filter_map(|text| ResponseType::parse(text))
+        .collect();
+    if known.is_empty() && !listed.is_empty() {
+        return Err(invalid_metadata("response_types must contain code"));
+    }
+    let all = [ResponseType::Code, ResponseType::CodeIdToken].into_iter();
+    let kept = all.filter(|kind| match kind {
+        ResponseType::Code => known.is_empty() || known.contains(kind),
+        ResponseType::CodeIdToken => known.contains(kind),
+    });
+    Ok(kept.map(|kind| kind.as_str().to_owned()).collect())
 }
 
 pub(super) fn invalid_metadata(description: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

@@ -4,6 +4,7 @@
 use super::accept::{authorization_alg, id_token_alg, invalid_metadata, userinfo_alg};
 use super::{Client, Metadata, Method};
 use crate::protocol::jwt::Alg;
+use crate::protocol::redirect::ResponseType;
 use crate::protocol::refusal::{Code, Refusal};
 
 /// The profile of FAPI 2.0.
@@ -59,6 +60,13 @@ impl Metadata {
         if algs.contains(&Some(Alg::Rs256)) {
             return refuse("profile fapi2 signs with PS256, ES256 or EdDSA, never RS256");
         }
+        let types = self.response_types.as_deref().unwrap_or_default();
+        if types
+            .iter()
+            .any(|text| ResponseType::parse(text) == Some(ResponseType::CodeIdToken))
+        {
+            return refuse("profile fapi2 has no response_type code id_token");
+        }
         if self.require_pkce == Some(false) {
             return refuse("profile fapi2 requires PKCE");
         }
@@ -74,6 +82,13 @@ impl Metadata {
 }
 
 impl Client {
+    /// True when the client registered the response type.
+    #[must_use]
+    pub fn may_ask_for(&self, kind: ResponseType) -> bool {
+        let registered = self.metadata.response_types.as_deref().unwrap_or_default();
+        registered.iter().any(|text| text == kind.as_str())
+    }
+
     /// True under the profile `fapi2`.
     #[must_use]
     pub fn is_fapi(&self) -> bool {

@@ -30,6 +30,15 @@ impl Metadata {
             return Err(invalid_metadata("subject_type pairwise is switched off")
                 .setting("features.pairwise_subjects"));
         }
+        if let Some(types) = &self.response_types
+            && !support.features.hybrid
+            && !types.is_empty()
+            && !types.iter().any(|kind| kind == "code")
+        {
+            return Err(
+                invalid_metadata("response_types must contain code").setting("features.hybrid")
+            );
+        }
         let signed = [
             ("id_token_signed_response_alg", id_token_alg(self)?),
             ("userinfo_signed_response_alg", userinfo_alg(self)?),
@@ -73,6 +82,12 @@ impl Metadata {
 
     /// Leaves out of a list to choose from what this server does not have (rule A-44).
     pub fn narrow(&mut self, support: Support<'_>) {
+        if let Some(types) = &mut self.response_types
+            && !support.features.hybrid
+            && types.iter().any(|kind| kind == "code")
+        {
+            types.retain(|kind| kind == "code");
+        }
         if let Some(methods) = &mut self.token_endpoint_auth_methods_supported
             && !support.features.client_secret_jwt
         {

@@ -7,9 +7,7 @@ pub fn with_query(uri: &str, fields: &[(&'static str, String)]) -> String {
     if fields.is_empty() {
         return uri.to_owned();
     }
-    let query = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(fields)
-        .finish();
+    let query = encoded(fields);
     let joint = if !uri.contains('?') {
         "?"
     } else if uri.ends_with(['?', '&']) {
@@ -18,4 +16,16 @@ pub fn with_query(uri: &str, fields: &[(&'static str, String)]) -> String {
         "&"
     };
     format!("{uri}{joint}{query}")
+}
+
+/// The URI with the fields in its fragment; a registered URI has none of its own.
+#[must_use]
+pub fn with_fragment(uri: &str, fields: &[(&'static str, String)]) -> String {
+    format!("{uri}#{}", encoded(fields))
+}
+
+fn encoded(fields: &[(&'static str, String)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(fields)
+        .finish()
 }
