@@ -178,6 +178,8 @@ pub struct Registration {
     pub allow: Vec<String>,
     /// Hosts or exact client ids that are refused; goes before `allow`.
     pub deny: Vec<String>,
+    /// True when errors go back on the spot to clients that registered themselves.
+    pub redirect_errors: bool,
     /// Registrations of one address in an hour.
     pub per_address: i64,
     /// Registrations in an hour.
@@ -353,6 +355,7 @@ impl Config {
                 documents: raw.registration.documents,
                 allow: raw.registration.allow.clone(),
                 deny: raw.registration.deny.clone(),
+                redirect_errors: raw.registration.redirect_errors,
                 per_address: positive(
                     "registration.per_address_and_hour",
                     raw.registration.per_address_and_hour,

@@ -1,18 +1,7 @@
 //! Encrypted messages, against a key of ours.
 #![no_main]
 
-use std::sync::LazyLock;
+#[path = "../checks/jwe.rs"]
+mod check;
 
-use auth_server::protocol::jwt::{DecryptionKey, Encrypted, KeyUse, PrivateKey, Wrap};
-use libfuzzer_sys::fuzz_target;
-
-static KEY: LazyLock<Option<DecryptionKey>> = LazyLock::new(|| {
-    let key = PrivateKey::make(KeyUse::Decrypt(Wrap::Ec), [41; 32]).ok()?;
-    key.into_decryption_key().ok()?
-});
-
-fuzz_target!(|input: &str| {
-    if let Ok(message) = Encrypted::parse(input) {
-        let _ = (message.kid(), message.open(KEY.as_ref().into_iter()));
-    }
-});
+libfuzzer_sys::fuzz_target!(|input: &str| check::check(input));

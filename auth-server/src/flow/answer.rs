@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::authorize::Running;
 use super::session::{self, Browser};
-use super::{Result, Server, issue};
+use super::{Result, Server, issue, seal};
 use crate::protocol::authorize::Request;
 use crate::protocol::claims::Beside;
 use crate::protocol::client::Client;
@@ -111,13 +111,7 @@ pub async fn with_code(
         expires_at: now + server.config.tokens.code,
         used_at: None,
     };
-    let id_token = match request.response_type {
-        ResponseType::Code => None,
-        ResponseType::CodeIdToken => {
-            let made = beside(server, client, &facts.grant, user, code.reveal(), request);
-            Some(made.await?)
-        }
-    };
+    let id_token = beside(server, client, request, &facts.grant, user, code.reveal()).await?;
     let entry = consent.as_ref().map(|consent| {
         let event = Event::Consent {
             user: session.user_id.clone(),
@@ -165,30 +159,30 @@ pub async fn with_code(
     let issuer = server.config.issuer.as_str();
     let mut fields = request.redirect.answer(code.reveal(), id_token, issuer);
     fields.extend(state.map(|state| ("session_state", state)));
-    Ok(Next::Deliver(deliver(
-        server,
-        client,
-        &request.redirect,
-        fields,
-    )?))
+    let delivery = deliver(server, client, &request.redirect, fields).await?;
+    Ok(Next::Deliver(delivery))
 }
 
-/// The ID token beside a code (OIDC Core §3.3.2.11): for nobody but this client, code and state.
+/// The ID token beside a code, where one was asked for (OIDC Core §3.3.2.11).
 async fn beside(
     server: &Server,
     client: &Client,
+    request: &Request,
     grant: &Grant,
     user: &User,
     code: &str,
-    request: &Request,
-) -> Result<String> {
-    let answer = Beside {
+) -> Result<Option<String>> {
+    if request.response_type != ResponseType::CodeIdToken {
+        return Ok(None);
+    }
+    let beside = Beside {
         access_token: None,
         code: Some(code),
         state: request.redirect.state(),
     };
-    let nonce = request.nonce.as_deref();
-    issue::id_token(server, client, grant, answer, nonce, &user.all_claims()).await
+    let (nonce, user) = (request.nonce.as_deref(), user.all_claims());
+    let made = issue::id_token(server, client, grant, beside, nonce, &user);
+    made.await.map(Some)
 }
 
 fn signed_out() -> Refusal {
@@ -241,12 +235,12 @@ pub async fn decline(
         return Err(answered_before().into());
     }
     let redirect = &running.request.redirect;
-    let delivery = refusal_for(server, &running.client, redirect, &refusal)?;
+    let delivery = refusal_for(server, &running.client, redirect, &refusal).await?;
     Ok(Next::Deliver(delivery))
 }
 
 /// An error for the client. It goes back on the spot when the operator vouches for the client, when the answer stays on
-/// this device, or when this user knows the client; else the user reads it first.
+/// this device, when this user knows the client, or when the operator trusts whoever registers; else the user reads it first.
 pub async fn refuse(
     server: &Server,
     browser: &Browser,
@@ -267,11 +261,12 @@ pub async fn refuse(
         }
         None => false,
     };
-    if client.origin.is_operators() || redirect.is_native() || known {
-        let delivery = refusal_for(server, client, redirect, &refusal)?;
+    let trusted = server.config.registration.redirect_errors;
+    if client.origin.is_operators() || redirect.is_native() || known || trusted {
+        let delivery = refusal_for(server, client, redirect, &refusal).await?;
         return Ok(Next::Deliver(delivery));
     }
-    let leave = match refusal_for(server, client, redirect, &refusal)? {
+    let leave = match refusal_for(server, client, redirect, &refusal).await? {
         Delivery::Location(uri) => Some(uri),
         // A form would need a page of its own; the person goes back by hand.
         Delivery::FormPost { .. } => None,
@@ -284,18 +279,19 @@ pub async fn refuse(
     })
 }
 
-fn refusal_for(
+async fn refusal_for(
     server: &Server,
     client: &Client,
     redirect: &Redirect,
     refusal: &Refusal,
 ) -> Result<Delivery> {
     let fields = redirect.refuse(refusal, server.config.issuer.as_str());
-    deliver(server, client, redirect, fields)
+    deliver(server, client, redirect, fields).await
 }
 
-/// Sends the fields of an answer on their way; signed in one field when the request asked for that (JARM §2).
-fn deliver(
+/// Sends the fields of an answer on their way; signed in one field when the request asked for that (JARM §2), and
+/// encrypted when the client registered that.
+async fn deliver(
     server: &Server,
     client: &Client,
     redirect: &Redirect,
@@ -310,8 +306,10 @@ fn deliver(
         claims.insert("aud".into(), json!(client.id));
         claims.insert("exp".into(), json!(now + SIGNED_ANSWER));
         let alg = client.authorization_alg(&server.config.algorithms);
-        let signer = server.keys.signer(alg, now)?;
-        fields = vec![("response", signer.sign("JWT", &claims)?)];
+        let response = server.keys.signer(alg, now)?.sign("JWT", &claims)?;
+        let how = client.authorization_encryption();
+        let response = seal::signed(server, client, how, response).await?;
+        fields = vec![("response", response)];
     }
     Ok(redirect.deliver(fields))
 }

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 use url::Url;
 
-use super::{Result, Server, clients};
+use super::{Error, Result, Server, clients, seal};
 use crate::metrics::METRICS;
-use crate::outbound::Told;
+use crate::outbound::{Cause, FetchError, Told};
 use crate::protocol::client::Client;
 use crate::protocol::event::{Caller, Event};
 use crate::protocol::logout::{LOGOUT_TOKEN, LogoutToken, MOST_ATTEMPTS, back_off};
@@ -73,8 +73,18 @@ async fn tell(server: &Server, notice: &Notice) -> Result<()> {
         // It is gone, or wants to hear no more.
         return finish(server, notice, None).await;
     };
-    let body = format!("logout_token={}", token(server, client, notice)?);
-    let told = server.outbound.notify(&url, body, server.now()).await;
+    let told = match token(server, client, notice).await {
+        Ok(token) => {
+            let body = format!("logout_token={token}");
+            server.outbound.notify(&url, body, server.now()).await
+        }
+        // The key to encrypt to cannot be had: as when the client does not answer.
+        Err(Error::Refused(refusal)) => Told::Refused(FetchError {
+            why: refusal.description.to_string(),
+            cause: Cause::Away,
+        }),
+        Err(error) => return Err(error),
+    };
     let (user, client) = (notice.user_id.clone(), notice.client_id.clone());
     match told {
         Told::Taken => {
@@ -100,8 +110,9 @@ async fn tell(server: &Server, notice: &Notice) -> Result<()> {
     }
 }
 
-/// A fresh token for each attempt: the client may have seen the last one, although its answer was lost.
-fn token(server: &Server, client: &Client, notice: &Notice) -> Result<String> {
+/// A fresh token for each attempt: the client may have seen the last one, although its answer was lost. Signed and encrypted
+/// as the client's ID tokens are (Back-Channel Logout 1.0 §2.4).
+async fn token(server: &Server, client: &Client, notice: &Notice) -> Result<String> {
     let now = server.now();
     let token = LogoutToken {
         issuer: server.config.issuer.as_str(),
@@ -112,8 +123,11 @@ fn token(server: &Server, client: &Client, notice: &Notice) -> Result<String> {
         now,
     };
     let alg = client.id_token_alg(&server.config.algorithms);
-    let signer = server.keys.signer(alg, now)?;
-    Ok(signer.sign(LOGOUT_TOKEN, &token.claims())?)
+    let token = server
+        .keys
+        .signer(alg, now)?
+        .sign(LOGOUT_TOKEN, &token.claims())?;
+    seal::signed(server, client, client.id_token_encryption(), token).await
 }
 
 async fn finish(server: &Server, notice: &Notice, event: Option<Event>) -> Result<()> {

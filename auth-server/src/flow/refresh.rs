@@ -1,4 +1,4 @@
-//! Refreshing (RFC 6749 §6) with rotation and replay detection (rule A-47).
+//! Refreshing (RFC 6749 §6) with rotation and replay detection (rule A-47); clients under `fapi2` keep their token.
 //!
 //! 1. Load the token with its family and judge its standing. A replay revokes the family.
 //! 2. Narrow scope and resources, make the tokens, derive the successor.
@@ -11,13 +11,14 @@ use super::issue::{Issued, Order};
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::details;
-use crate::protocol::event::{Artefact, Event};
+use crate::protocol::event::{Artefact, Entry, Event};
 use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::resource;
+use crate::protocol::secret::Secret;
 use crate::protocol::token::{RefreshRequest, TokenResponse};
-use crate::store::{RefreshToken, Refreshed, Rotation};
+use crate::store::{Extension, OpaqueToken, RefreshToken, Refreshed, Rotation};
 
 /// New tokens for a refresh token.
 pub async fn rotate(
@@ -68,19 +69,6 @@ pub async fn rotate(
     if let (None, Some(key)) = (&grant.terms.confirmation, sender::lasting(asker)) {
         sender::bind(server, grant, key).await?;
     }
-    let successor = request.token.successor(&server.derivation);
-    let next = successor.successor(&server.derivation).digest();
-    let rotation = Rotation {
-        digest: digest.clone(),
-        opaque: tokens.opaque,
-        successor: RefreshToken {
-            digest: successor.digest().as_str().to_owned(),
-            successor: next.as_str().to_owned(),
-            grant_id: grant.id.clone(),
-            created_at: now,
-            expires_at: (now + server.config.tokens.refresh_idle).min(grant.expires_at),
-        },
-    };
     let event = Event::TokensIssued {
         grant_type: GrantType::RefreshToken,
         user: Some(grant.subject.clone()),
@@ -89,8 +77,9 @@ pub async fn rotate(
         scope,
     };
     let entry = server.entry(event, caller);
-    let rotated = server.store.rotate(rotation, entry).await?;
-    if rotated == Refreshed::Lost {
+    let (refreshed, kept) =
+        keep(server, asker, request, grant, (tokens.opaque, entry), now).await?;
+    if refreshed == Refreshed::Lost {
         // Something else came first between our read and our write: judge anew.
         let standing = server
             .store
@@ -111,8 +100,46 @@ pub async fn rotate(
             }
         };
     }
-    response.refresh_token = Some(successor.reveal().to_owned());
+    response.refresh_token = Some(kept.reveal().to_owned());
     Ok(response)
+}
+
+/// Rotates the token, or lets it live on where the client keeps it; what came of that, and the token to use from now on.
+async fn keep(
+    server: &Server,
+    asker: &Authenticated,
+    request: &RefreshRequest,
+    grant: &Grant,
+    (opaque, entry): (Option<OpaqueToken>, Entry),
+    now: i64,
+) -> Result<(Refreshed, Secret)> {
+    let digest = request.token.digest().as_str().to_owned();
+    let expires_at = (now + server.config.tokens.refresh_idle).min(grant.expires_at);
+    if !asker.client.rotates() {
+        let extension = Extension {
+            digest,
+            expires_at,
+            now,
+            opaque,
+        };
+        let extended = server.store.extend(extension, entry).await?;
+        return Ok((extended, request.token.clone()));
+    }
+    let successor = request.token.successor(&server.derivation);
+    let next = successor.successor(&server.derivation).digest();
+    let rotation = Rotation {
+        digest,
+        opaque,
+        successor: RefreshToken {
+            digest: successor.digest().as_str().to_owned(),
+            successor: next.as_str().to_owned(),
+            grant_id: grant.id.clone(),
+            created_at: now,
+            expires_at,
+        },
+    };
+    let rotated = server.store.rotate(rotation, entry).await?;
+    Ok((rotated, successor))
 }
 
 /// The user's claims, when the grant asks for some in the ID token: seldom, so most refreshes do not read them.

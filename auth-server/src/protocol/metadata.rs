@@ -172,7 +172,10 @@ fn jose(document: &mut Value, features: Features, ours: &[&str]) {
     }
     if features.encryption {
         let answers = ["id_token", "userinfo"].into_iter();
-        for of in answers.chain(features.introspection_jwt.then_some("introspection")) {
+        let answers = answers.chain(features.introspection_jwt.then_some("introspection"));
+        let answers = answers.chain(features.jarm.then_some("authorization"));
+        let signed = features.request_objects || features.request_uris;
+        for of in answers.chain(signed.then_some("request_object")) {
             document[format!("{of}_encryption_alg_values_supported")] =
                 json!(KeyAlg::ALL.map(KeyAlg::as_str));
             document[format!("{of}_encryption_enc_values_supported")] =

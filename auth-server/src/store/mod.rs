@@ -63,7 +63,7 @@ pub use load::Load;
 pub use logout::{Ended, Farewell, Notice};
 pub use pending::RefreshToken;
 pub use pushed::PushedRow;
-pub use refresh::{Refreshed, Rotation};
+pub use refresh::{Extension, Refreshed, Rotation};
 pub use requests::RequestRow;
 pub use sessions::Session;
 pub use sweep::{Swept, Walk};

@@ -3,6 +3,7 @@
 
 use super::pending::terms;
 use super::{Error, OpaqueToken, RefreshToken, Store, Tx, beside, from_json, read, write};
+use crate::protocol::event::Entry;
 use crate::protocol::grant::{GRACE, Grant, RefreshRow, Terms};
 use crate::protocol::scope::Scope;
 
@@ -18,11 +19,13 @@ macro_rules! claim_token {
 
 pub(super) use claim_token;
 
-/// What came of a rotation.
+/// What came of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refreshed {
     /// The successor is alive.
     Rotated,
+    /// The token itself lives on.
+    Extended,
     /// The token lost its standing since it was read: revoked, or its successor was used.
     Lost,
 }
@@ -35,6 +38,19 @@ pub struct Rotation {
     /// The token that takes its place.
     pub successor: RefreshToken,
     /// The access token beside it, when it is kept.
+    pub opaque: Option<OpaqueToken>,
+}
+
+/// One use of a token that is not replaced.
+#[derive(Clone, Debug)]
+pub struct Extension {
+    /// Digest of the presented token.
+    pub digest: String,
+    /// Its new end, unix seconds.
+    pub expires_at: i64,
+    /// Unix seconds.
+    pub now: i64,
+    /// The access token that came of it, when it is kept.
     pub opaque: Option<OpaqueToken>,
 }
 
@@ -153,7 +169,41 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Keeps a token that is not replaced alive for longer, with what came of its use.
+    #[tracing::instrument(target = "otel", name = "store.extend", skip_all)]
+    pub async fn extend(&self, extension: Extension, entry: Entry) -> Result<Refreshed, Error> {
+        self.write((extension, entry), move |tx, (extension, entry)| {
+            Box::pin(async move {
+                if !tx.extend(extension).await? {
+                    return Ok(Refreshed::Lost);
+                }
+                if let Some(token) = &extension.opaque {
+                    tx.insert_access_token(token).await?;
+                }
+                tx.record(entry, extension.now);
+                Ok(Refreshed::Extended)
+            })
+        })
+        .await
+    }
+}
+
 impl Tx {
+    /// False when the token lost its standing since it was read.
+    async fn extend(&mut self, extension: &Extension) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "UPDATE refresh_tokens SET expires_at = $3 WHERE digest = $1 AND expires_at > $2 AND rotated_at IS NULL \
+                           AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2)";
+        let Extension {
+            digest,
+            expires_at,
+            now,
+            ..
+        } = extension;
+        write!(self, c => sqlx::query(SQL).bind(digest).bind(now).bind(expires_at)
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
     /// Changes what a grant says; false when it was revoked, or changed since it was read.
     pub async fn change_terms(&mut self, read: &Grant, new: &Grant) -> Result<bool, sqlx::Error> {
         const SQL: &str = "UPDATE grants SET terms = $3 WHERE id = $1 AND COALESCE(terms, '') = $2 AND revoked_at IS NULL";

@@ -162,6 +162,21 @@ async fn a_stranger_cannot_use_us_to_send_people_anywhere() {
 }
 
 #[tokio::test]
+async fn an_operator_who_trusts_registrations_lets_errors_go_back_as_openid_connect_says() {
+    let more = "[registration]\nredirect_errors = true\n";
+    let app = TestApp::with("https://as.example.com", more).await;
+    let client = register(&app, &[EVIL]).await;
+    let query = format!("/authorize?{}&prompt=none", query(&client, EVIL));
+    let answer = app.browser().go(&query).await;
+    assert_eq!(answer.redirect_params()["error"], "login_required");
+    let elsewhere = query.replace("evil.example", "other.example");
+    assert_eq!(
+        app.browser().go(&elsewhere).await.status,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
 async fn one_network_cannot_fill_the_table_of_waiting_requests() {
     for app in TestApp::everywhere().await {
         let query = format!("/authorize?{}", app.client("spa").query("junk=aaaaaaaa"));

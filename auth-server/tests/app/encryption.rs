@@ -139,6 +139,69 @@ async fn a_client_that_turned_its_key_gets_the_new_one_and_a_missing_key_burns_n
 }
 
 #[tokio::test]
+async fn a_signed_authorization_answer_is_encrypted_when_the_client_registered_that() {
+    let theirs = key(Wrap::Ec, 9);
+    let wish = "authorization_encrypted_response_alg = \"ECDH-ES+A128KW\"\nauthorization_encrypted_response_enc = \"A256GCM\"";
+    let more = format!("{ON}{}", client("closed", &inline(&theirs), wish));
+    let app = TestApp::with("https://as.example.com", &more).await;
+    let query = app.client("closed").query("scope=openid&response_mode=jwt");
+    let answer = app.browser().authorize(&query).await;
+    let response = answer.redirect_params()["response"].clone();
+    assert_eq!(header(&response)["enc"], "A256GCM");
+    let (_, claims) = ours(&app).await.verify(&open(&theirs, &response)).unwrap();
+    assert_eq!(
+        (&claims["aud"], &claims["state"]),
+        (&json!("closed"), &json!("s"))
+    );
+    assert!(claims["code"].is_string());
+    // An error too; and nothing in clear without the switch.
+    let refused = app
+        .browser()
+        .authorize(&query.replace("scope=openid", "max_age=x"))
+        .await;
+    let (_, claims) = ours(&app)
+        .await
+        .verify(&open(&theirs, &refused.redirect_params()["response"]))
+        .unwrap();
+    assert_eq!(claims["error"], "invalid_request");
+}
+
+#[tokio::test]
+async fn a_logout_token_is_encrypted_as_id_tokens_are() {
+    const HOOK: &str = "https://client.example/hook";
+    let hosts = Hosts::start(&["client.example"]).await;
+    hosts.put(HOOK, crate::hosts::status("200 OK"));
+    let theirs = key(Wrap::Ec, 9);
+    let wish = format!(
+        "id_token_encrypted_response_alg = \"ECDH-ES\"\nbackchannel_logout_uri = \"{HOOK}\""
+    );
+    let more = format!(
+        "{ON}{}{}",
+        client("closed", &inline(&theirs), &wish),
+        hosts.toml()
+    );
+    let app = TestApp::with("http://localhost:8080", &more).await;
+    let mut browser = app.browser();
+    let query = app.client("closed").query("scope=openid");
+    browser.authorize(&query).await;
+    browser.go("/end-session").await;
+    browser.submit("/logout", &[("decision", "confirm")]).await;
+    auth_server::flow::notices::deliver(&app.server)
+        .await
+        .unwrap();
+    let posted = hosts.posted(HOOK);
+    let [told] = posted.as_slice() else {
+        panic!("{posted:?}")
+    };
+    let token = told.strip_prefix("logout_token=").unwrap();
+    let (header, claims) = ours(&app).await.verify(&open(&theirs, token)).unwrap();
+    assert_eq!(
+        (&header["typ"], &claims["aud"]),
+        (&json!("logout+jwt"), &json!("closed"))
+    );
+}
+
+#[tokio::test]
 async fn a_wish_that_cannot_be_kept_is_refused_where_it_is_made() {
     let register = async |app: &TestApp, wish: Value| {
         let mut metadata = json!({"redirect_uris": ["https://a.example/cb"], "jwks_uri": "https://a.example/jwks"});
@@ -174,7 +237,13 @@ async fn a_wish_that_cannot_be_kept_is_refused_where_it_is_made() {
     }
     for (app, listed) in [(&off, false), (&app, true)] {
         let metadata = app.get("/.well-known/openid-configuration").await.json();
-        for of in ["id_token", "userinfo", "introspection"] {
+        for of in [
+            "id_token",
+            "userinfo",
+            "introspection",
+            "authorization",
+            "request_object",
+        ] {
             let algs = metadata.get(format!("{of}_encryption_alg_values_supported"));
             assert_eq!(algs.is_some(), listed, "{of}");
             assert!(!metadata.to_string().contains("RSA1_5"));

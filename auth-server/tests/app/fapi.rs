@@ -102,8 +102,19 @@ async fn the_whole_flow_with_pushed_request_key_assertion_and_bound_tokens() {
     );
     let refresh = tokens["refresh_token"].as_str().unwrap();
     let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
-    let again = bank.post("/token", &fields, "4", true).await;
-    assert_eq!(again.json()["token_type"], "DPoP", "{}", again.text());
+    // The token stays what it is, however often and late it is used (FAPI 2.0 Security Profile 5.3.2.1).
+    for jti in ["4", "5"] {
+        bank.app.wait(20);
+        let again = bank.post("/token", &fields, jti, true).await.json();
+        assert_eq!(again["token_type"], "DPoP", "{again}");
+        assert_eq!(again["refresh_token"], refresh);
+    }
+    let revoked = bank
+        .post("/revoke", &[("token", refresh)], "6", false)
+        .await;
+    assert_eq!(revoked.status.as_u16(), 200);
+    let ended = bank.post("/token", &fields, "7", true).await;
+    assert_eq!(ended.error(), (400, "invalid_grant".to_owned()));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod documents;
 mod dpop;
 mod encryption;
 mod fapi;
+mod fuzz;
 mod hosts;
 mod hybrid;
 mod introspection;

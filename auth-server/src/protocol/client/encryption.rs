@@ -1,4 +1,4 @@
-//! Which answers a client wants as JWTs and encrypted, and how (OIDC Registration §2, RFC 9701 §6).
+//! Which answers a client wants as JWTs and encrypted, and how (OIDC Registration §2, RFC 9701 §6, JARM §3).
 
 use super::accept::{introspection_alg, invalid_metadata};
 use super::{Client, Metadata};
@@ -11,10 +11,16 @@ pub(super) enum Answer {
     IdToken,
     UserInfo,
     Introspection,
+    Authorization,
 }
 
 impl Answer {
-    pub(super) const ALL: [Answer; 3] = [Answer::IdToken, Answer::UserInfo, Answer::Introspection];
+    pub(super) const ALL: [Answer; 4] = [
+        Answer::IdToken,
+        Answer::UserInfo,
+        Answer::Introspection,
+        Answer::Authorization,
+    ];
 
     /// What stands before `_encrypted_response_alg` and `_encrypted_response_enc`.
     fn name(self) -> &'static str {
@@ -22,6 +28,7 @@ impl Answer {
             Answer::IdToken => "id_token",
             Answer::UserInfo => "userinfo",
             Answer::Introspection => "introspection",
+            Answer::Authorization => "authorization",
         }
     }
 
@@ -40,6 +47,10 @@ impl Answer {
             Answer::Introspection => (
                 &m.introspection_encrypted_response_alg,
                 &m.introspection_encrypted_response_enc,
+            ),
+            Answer::Authorization => (
+                &m.authorization_encrypted_response_alg,
+                &m.authorization_encrypted_response_enc,
             ),
         };
         let refuse = |member: &str, all: String| {
@@ -85,6 +96,12 @@ impl Client {
     #[must_use]
     pub fn introspection_encryption(&self) -> Option<Encryption> {
         self.encryption(Answer::Introspection)
+    }
+
+    /// How its signed authorization answers are encrypted (JARM §3).
+    #[must_use]
+    pub fn authorization_encryption(&self) -> Option<Encryption> {
+        self.encryption(Answer::Authorization)
     }
 
     fn encryption(&self, answer: Answer) -> Option<Encryption> {

@@ -89,6 +89,13 @@ impl Client {
         registered.iter().any(|text| text == kind.as_str())
     }
 
+    /// True when a refresh replaces the refresh token. Under `fapi2` it never does: the token is bound to its client's key
+    /// anyway, and a lost answer must not end a grant (FAPI 2.0 Security Profile §5.3.2.1).
+    #[must_use]
+    pub fn rotates(&self) -> bool {
+        !self.is_fapi()
+    }
+
     /// True under the profile `fapi2`.
     #[must_use]
     pub fn is_fapi(&self) -> bool {
