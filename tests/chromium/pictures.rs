@@ -111,14 +111,14 @@ async fn every_page_fits_light_dark_and_phone() -> Result<()> {
     photograph(&chromium, &folder, "signed-out").await
 }
 
-fn screenshots() -> Result<PathBuf> {
+pub(super) fn screenshots() -> Result<PathBuf> {
     let folder = need::root().join("target/screenshots");
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }
 
 /// Three pictures of the page on screen, none of which scrolls sideways.
-async fn photograph(chromium: &Chromium, folder: &Path, name: &str) -> Result<()> {
+pub(super) async fn photograph(chromium: &Chromium, folder: &Path, name: &str) -> Result<()> {
     for (kind, width, height, scheme) in [
         ("light", 1200, 1060, "light"),
         ("dark", 1200, 1060, "dark"),

@@ -63,6 +63,12 @@ async fn form(
     let request = &running.request;
     // Staying connected has its own sentence on the page.
     let shown = missing.minus(&Scope::parse("offline_access"));
+    let details = details(server, request);
+    // What goes beyond scopes weighs more: it is named first.
+    let wants = match details.first() {
+        Some(detail) => Some(render::uncapitalized(&detail.title)),
+        None => render::wants(&registered, &request.resources, &shown),
+    };
     let view = pages::Consent {
         layout: render::layout(server),
         hidden: pages::Hidden {
@@ -71,7 +77,7 @@ async fn form(
         },
         user: render::visitor(browser).unwrap_or_default(),
         app: render::app(server, &running.client).await,
-        wants: render::wants(&registered, &request.resources, &shown),
+        wants,
         resource: render::resource(&registered, &request.resources),
         scopes: render::scopes(&registered, &request.resources, &shown),
         already: render::scopes(
@@ -79,7 +85,7 @@ async fn form(
             &request.resources,
             &earlier.minus(&Scope::parse("offline_access")),
         ),
-        details: details(server, request),
+        details,
         redirect_host: request.redirect.host(),
         loopback: request.redirect.is_native()
             || running

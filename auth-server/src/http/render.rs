@@ -316,6 +316,14 @@ fn capitalized(text: &str) -> String {
     })
 }
 
+/// For the middle of a sentence.
+pub(crate) fn uncapitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
+}
+
 fn openid_words(scope: &str) -> &'static str {
     match scope {
         "openid" => "Know who you are on this server",

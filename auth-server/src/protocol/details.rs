@@ -116,8 +116,30 @@ pub fn narrow(granted: &Details, requested: Option<&str>) -> Result<Details, Ref
 pub fn rows(detail: &Map<String, Value>) -> Vec<(String, String)> {
     let members = detail.iter().filter(|(name, _)| *name != "type");
     members
-        .map(|(name, value)| (name.replace('_', " "), words(value)))
+        .map(|(name, value)| (label(name), words(value)))
         .collect()
+}
+
+/// A member's name as people write it: `instructedAmount` and `instructed_amount` are both `Instructed amount`.
+fn label(name: &str) -> String {
+    let mut label = String::with_capacity(name.len() + 4);
+    let mut after_small = false;
+    for letter in name.chars() {
+        if letter == '_' || (letter.is_uppercase() && after_small) {
+            label.push(' ');
+        }
+        after_small = letter.is_lowercase();
+        if letter != '_' {
+            let is_first = label.is_empty();
+            let written = if is_first {
+                letter.to_uppercase().to_string()
+            } else {
+                letter.to_lowercase().to_string()
+            };
+            label.push_str(&written);
+        }
+    }
+    label
 }
 
 fn words(value: &Value) -> String {
@@ -126,7 +148,7 @@ fn words(value: &Value) -> String {
         Value::Array(items) => items.iter().map(words).collect::<Vec<_>>().join(", "),
         Value::Object(members) => {
             let members = members.iter();
-            let members = members.map(|(name, value)| format!("{name} {}", words(value)));
+            let members = members.map(|(name, value)| format!("{}: {}", label(name), words(value)));
             members.collect::<Vec<_>>().join("; ")
         }
         other => other.to_string(),
@@ -185,10 +207,10 @@ mod tests {
     fn the_payment_of_rfc_9396_is_read_and_shown() {
         let details = read(&json!([payment()])).unwrap();
         let rows = rows(&details[0]);
-        assert!(rows.contains(&("actions".into(), "initiate, status, cancel".into())));
+        assert!(rows.contains(&("Actions".into(), "initiate, status, cancel".into())));
         assert!(rows.contains(&(
-            "instructedAmount".into(),
-            "currency EUR; amount 123.50".into()
+            "Instructed amount".into(),
+            "Currency: EUR; Amount: 123.50".into()
         )));
         assert!(rows.iter().all(|(name, _)| name != "type"));
     }

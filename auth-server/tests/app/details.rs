@@ -34,7 +34,7 @@ async fn people_see_what_they_allow_and_tokens_say_it() {
         browser.sign_in("alice").await;
         for words in [
             "Make a payment",
-            "currency EUR; amount 123.50",
+            "Currency: EUR; Amount: 123.50",
             "Merchant A",
             "See your accounts",
         ] {
