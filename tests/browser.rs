@@ -209,6 +209,11 @@ impl Browser {
         request
     }
 
+    /// The value of a cookie, as a script of the same origin would read it.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies.get(name).map(String::as_str)
+    }
+
     fn remember(&mut self, headers: &HeaderMap) -> Result<()> {
         for cookie in headers.get_all(SET_COOKIE) {
             let cookie = cookie.to_str()?;

@@ -47,6 +47,8 @@ pub(crate) struct Hosts {
 struct Shelf {
     documents: Mutex<BTreeMap<String, Document>>,
     asked: Mutex<Vec<String>>,
+    /// URL and body of each POST.
+    told: Mutex<Vec<(String, String)>>,
 }
 
 impl Document {
@@ -124,6 +126,17 @@ impl Hosts {
             .unwrap_or_else(PoisonError::into_inner);
         asked.iter().filter(|other| *other == url).count()
     }
+
+    /// What was posted to a URL, the oldest first.
+    pub(crate) fn told(&self, url: &str) -> Vec<String> {
+        let told = self
+            .shelf
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let here = told.iter().filter(|(other, _)| other == url);
+        here.map(|(_, body)| body.clone()).collect()
+    }
 }
 
 impl Drop for Hosts {
@@ -144,6 +157,15 @@ async fn answer(State(shelf): State<Arc<Shelf>>, request: Request) -> Response {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(url.clone());
+    if request.method() == http::Method::POST {
+        let body = axum::body::to_bytes(request.into_body(), 64 * 1024).await;
+        let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
+        shelf
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((url.clone(), body));
+    }
     let document = shelf
         .documents
         .lock()

@@ -1,6 +1,7 @@
 //! Public keys of clients, for `private_key_jwt` and for what we encrypt to them (rules ): from the metadata, or fetched and kept with their
-//! verifiers built. A key id that is not among the kept ones makes them be fetched again, at most once a minute, so
-//! clients rotate keys without our restart; while their host cannot be reached, the last keys serve for a week.
+//! verifiers built. A key id that is not among the kept ones makes them be fetched again: at once the first time, then at
+//! most once a minute, so clients rotate keys without our restart; while their host cannot be reached, the last keys serve
+//! for a week.
 
 use std::sync::Arc;
 
@@ -130,7 +131,12 @@ async fn fetched(
         Share::Strangers(address)
     };
     let kept = match (fetch(server, url, share, now).await, kept) {
-        (Ok(kept), _) => kept,
+        // A client that turns its key right after we met it is followed at once.
+        (Ok(kept), None) => Kept {
+            tried_at: now - AGAIN,
+            ..kept
+        },
+        (Ok(kept), Some(_)) => kept,
         (Err(why), Some(kept)) if now < kept.fetched_at + KEPT => {
             tracing::warn!(%url, why, "a client's keys cannot be fetched; the last ones serve");
             Kept {

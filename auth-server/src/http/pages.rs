@@ -311,16 +311,16 @@ impl App {
         self.logo.as_deref().filter(own)
     }
 
-    /// Title and address of the links worth showing.
-    fn links(&self) -> Vec<(&'static str, &str)> {
+    /// Element id, title and address of the links worth showing.
+    fn links(&self) -> Vec<(&'static str, &'static str, &str)> {
         let web = |link: &&str| link.starts_with("https://") || link.starts_with("http://");
         [
-            ("Website", &self.client_uri),
-            ("Privacy policy", &self.policy_uri),
-            ("Terms of service", &self.tos_uri),
+            ("client-website", "Website", &self.client_uri),
+            ("client-policy", "Privacy policy", &self.policy_uri),
+            ("client-tos", "Terms of service", &self.tos_uri),
         ]
         .into_iter()
-        .filter_map(|(title, link)| Some((title, link.as_deref().filter(web)?)))
+        .filter_map(|(id, title, link)| Some((id, title, link.as_deref().filter(web)?)))
         .collect()
     }
 }
@@ -1026,7 +1026,11 @@ mod tests {
         let app = hostile();
         assert_eq!(
             app.links(),
-            [("Privacy policy", "https://evil.example/\"><script>")]
+            [(
+                "client-policy",
+                "Privacy policy",
+                "https://evil.example/\"><script>"
+            )]
         );
         assert_eq!(app.logo(), None);
         for (logo, shown) in [
