@@ -17,6 +17,7 @@ use crate::protocol::issuer::Issuer;
 use crate::protocol::jwt::Alg;
 use crate::protocol::network::Block;
 use crate::protocol::resource::Resource;
+use crate::protocol::trusted::TrustedIssuer;
 use crate::store::Location;
 use crate::tls;
 
@@ -26,8 +27,10 @@ mod listed;
 mod raw;
 mod read;
 mod secure;
+mod trusted;
 
 use bounds::{TEN_YEARS, positive};
+pub use listed::normal_username;
 use raw::Raw;
 pub use raw::{EXAMPLE, Span};
 use read::Written;
@@ -91,6 +94,8 @@ pub struct Config {
     pub clients: BTreeMap<String, Arc<Client>>,
     /// Users of the file.
     pub users: Vec<StaticUser>,
+    /// Issuers whose JWTs are grants.
+    pub trusted_issuers: Vec<TrustedIssuer>,
 }
 
 /// What is written of events.
@@ -380,21 +385,12 @@ impl Config {
             },
             clients: listed::clients(&raw.clients, &resources, support, base)?,
             users: listed::users(&raw.users, base)?,
+            trusted_issuers: trusted::issuers(&raw.trusted_issuers, &issuer, base)?,
             resources,
             algorithms,
             issuer,
         })
     }
-}
-
-/// User names are compared in lower case.
-#[must_use]
-pub fn normal_username(text: &str) -> Option<String> {
-    let good = !text.is_empty()
-        && text.chars().count() <= 200
-        && text.trim() == text
-        && !text.chars().any(char::is_control);
-    good.then(|| text.to_lowercase())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(super) struct Check {
     /// How many nodes will share the PostgreSQL database
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     nodes: u32,
-    /// Ask the network too: the issuer's own URL, and a client's published document
+    /// Ask the network too: the issuer's own URL, a client's published document, keys of trusted issuers
     #[arg(long)]
     online: bool,
     /// Count warnings as errors

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::raw::{RawClient, RawResource, RawTelemetry, RawUser};
 use super::read::nearest;
-use super::{ConfigError, Password, StaticUser, Telemetry, normal_username};
+use super::{ConfigError, Password, StaticUser, Telemetry};
 use crate::credential::password::check_hash;
 use crate::protocol::acr::Level;
 use crate::protocol::client::{Client, Kept, Metadata, Method, Origin, SharedSecret, Support};
@@ -333,4 +333,14 @@ fn members_of_metadata() -> &'static [&'static str] {
     // The answer is an error by design; the names are what was asked for.
     let _ = Metadata::deserialize(Asking(&mut fields));
     fields
+}
+
+/// User names are compared in lower case.
+#[must_use]
+pub fn normal_username(text: &str) -> Option<String> {
+    let good = !text.is_empty()
+        && text.chars().count() <= 200
+        && text.trim() == text
+        && !text.chars().any(char::is_control);
+    good.then(|| text.to_lowercase())
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use super::secure::{RawMtls, RawTls};
+use super::trusted::RawTrusted;
 use crate::protocol::acr::Level;
 use crate::protocol::details::DetailType;
 use crate::protocol::feature::Features;
@@ -75,6 +76,7 @@ pub(super) struct Raw {
     pub(super) resources: Vec<RawResource>,
     pub(super) clients: Vec<RawClient>,
     pub(super) users: Vec<RawUser>,
+    pub(super) trusted_issuers: Vec<RawTrusted>,
 }
 
 impl Default for Raw {
@@ -103,6 +105,7 @@ impl Default for Raw {
             resources: vec![],
             clients: vec![],
             users: vec![],
+            trusted_issuers: vec![],
         }
     }
 }

@@ -6,6 +6,7 @@ mod files;
 mod network;
 mod store;
 mod tls;
+mod trusted;
 
 use std::fmt::Display;
 
@@ -122,6 +123,9 @@ pub async fn check(config: &Config, effects: &Effects, extent: Extent) -> Findin
     let keys = store::check(&mut found, config, effects, extent).await;
     files::master_key(&mut found, config, keys.as_deref());
     files::catalogue(&mut found, config);
-    network::outbound(&mut found, config, effects, extent.online).await;
+    trusted::issuers(&mut found, config);
+    if let Some(outbound) = network::outbound(&mut found, config, effects, extent.online).await {
+        trusted::keys(&mut found, config, &outbound, effects.now()).await;
+    }
     found
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::sender::{self, Shown};
-use super::{Error, Result, Server, audit, client_keys, clients, mtls};
+use super::{Error, Result, Server, audit, client_keys, clients, mtls, workload};
 use crate::metrics::METRICS;
 use crate::protocol::client::{Auth, Client, KeySource, SharedSecret};
 use crate::protocol::confirmation::Confirmation;
@@ -92,6 +92,9 @@ async fn find(
     caller: &Caller,
     known: &mut Option<String>,
 ) -> Result<Arc<Client>> {
+    if let Some(workload) = workload::presented(server, presented)? {
+        return workload::client(server, &workload, caller).await;
+    }
     let (id, proof) = read(presented)?;
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
     if let Err(error) = limits.may_try(&id, address, now) {

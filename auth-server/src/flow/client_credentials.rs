@@ -7,7 +7,6 @@ use super::{Result, Server, issue};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::event::Event;
 use crate::protocol::oxide;
-use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::resource::{self, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{ClientCredentialsRequest, TokenResponse};
@@ -74,14 +73,6 @@ fn resources<'a>(
     if !requested.is_empty() {
         return Ok(resource::find(registered, &requested)?);
     }
-    match (&client.metadata.default_resource, registered) {
-        (Some(default), _) => Ok(resource::find(registered, &[default])?),
-        (None, [only]) => Ok(vec![only]),
-        _ => Err(Refusal::new(
-            Code::InvalidTarget,
-            "resource is missing and there is no default (RFC 8707 2)",
-        )
-        .setting("clients.default_resource")
-        .into()),
-    }
+    let default = client.metadata.default_resource.as_deref();
+    Ok(resource::default(registered, default)?)
 }

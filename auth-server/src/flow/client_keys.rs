@@ -1,7 +1,7 @@
-//! Public keys of clients, for `private_key_jwt` and for what we encrypt to them (rules ): from the metadata, or fetched and kept with their
-//! verifiers built. A key id that is not among the kept ones makes them be fetched again: at once the first time, then at
-//! most once a minute, so clients rotate keys without our restart; while their host cannot be reached, the last keys serve
-//! for a week.
+//! Public keys of clients and of trusted issuers, for `private_key_jwt`, for JWTs as grants and for what we encrypt to clients
+//! (rules ): from the metadata, or fetched and kept with their verifiers built. A key id that is not among the
+//! kept ones makes them be fetched again: at once the first time, then at most once a minute, so clients rotate keys
+//! without our restart; while their host cannot be reached, the last keys serve for a week.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{Error, Result, Server};
-use crate::outbound::Share;
+use crate::outbound::{Outbound, Share};
 use crate::protocol::client::{Client, KeySource};
 use crate::protocol::jwt::{KeyAlg, PublicKeys};
 use crate::protocol::refusal::{Code, Refusal, invalid_client};
@@ -24,8 +24,21 @@ const KEPT: i64 = 7 * 86_400;
 /// Most key sets that are kept.
 const MOST: u64 = 1000;
 
-/// Key sets by URL, or by digest when they stand in the metadata.
-pub struct Cache(moka::future::Cache<String, Kept>);
+/// How long it is known where the keys of an issuer are, in seconds.
+const FOUND: i64 = 3600;
+
+/// Key sets by URL, or by digest when they stand in the metadata; and where those of trusted issuers are, by issuer.
+pub struct Cache(
+    moka::future::Cache<String, Kept>,
+    moka::future::Cache<String, Found>,
+);
+
+#[derive(Clone)]
+struct Found {
+    jwks_uri: Url,
+    known_at: i64,
+    tried_at: i64,
+}
 
 #[derive(Clone)]
 struct Kept {
@@ -37,7 +50,10 @@ struct Kept {
 
 impl Default for Cache {
     fn default() -> Cache {
-        Cache(moka::future::Cache::new(MOST))
+        Cache(
+            moka::future::Cache::new(MOST),
+            moka::future::Cache::new(MOST),
+        )
     }
 }
 
@@ -84,11 +100,22 @@ async fn with(
 ) -> Result<Arc<PublicKeys>> {
     match source {
         KeySource::Inline(jwks) => inline(server, jwks).await,
-        KeySource::Uri(url) => fetched(server, client, url, wanted, address).await,
+        KeySource::Uri(url) => {
+            // Anybody may name a key set of another's host; that does not make it known.
+            let known =
+                client.origin.is_operators() || client.id_host().as_deref() == url.host_str();
+            let share = if known {
+                Share::Known
+            } else {
+                Share::Strangers(address)
+            };
+            fetched(server, url, wanted, share).await
+        }
     }
 }
 
-async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
+/// Keys that stand with us.
+pub(super) async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
     let name = fingerprint(&jwks.to_string());
     if let Some(kept) = server.client_keys.0.get(&name).await {
         return Ok(kept.keys);
@@ -105,12 +132,12 @@ async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
     Ok(keys)
 }
 
-async fn fetched(
+/// The keys behind a URL; fetched again, at most once a minute, when what is wanted is not among them.
+pub(super) async fn fetched(
     server: &Server,
-    client: &Client,
     url: &Url,
     wanted: &(dyn Fn(&PublicKeys) -> bool + Sync),
-    address: &str,
+    share: Share<'_>,
 ) -> Result<Arc<PublicKeys>> {
     let now = server.now();
     let kept = server.client_keys.0.get(url.as_str()).await;
@@ -121,24 +148,16 @@ async fn fetched(
             return Ok(Arc::clone(&kept.keys));
         }
     }
-    // Anybody may name a key set of another's host; that does not make it known.
-    let known = kept.is_some()
-        || client.origin.is_operators()
-        || client.id_host().as_deref() == url.host_str();
-    let share = if known {
-        Share::Known
-    } else {
-        Share::Strangers(address)
-    };
-    let kept = match (fetch(server, url, share, now).await, kept) {
-        // A client that turns its key right after we met it is followed at once.
+    let share = if kept.is_some() { Share::Known } else { share };
+    let kept = match (fetch(&server.outbound, url, share, now).await, kept) {
+        // Whoever turns a key right after we met it is followed at once.
         (Ok(kept), None) => Kept {
             tried_at: now - AGAIN,
             ..kept
         },
         (Ok(kept), Some(_)) => kept,
         (Err(why), Some(kept)) if now < kept.fetched_at + KEPT => {
-            tracing::warn!(%url, why, "a client's keys cannot be fetched; the last ones serve");
+            tracing::warn!(%url, why, "keys cannot be fetched; the last ones serve");
             Kept {
                 tried_at: now,
                 ..kept
@@ -152,16 +171,13 @@ async fn fetched(
 }
 
 async fn fetch(
-    server: &Server,
+    outbound: &Outbound,
     url: &Url,
     share: Share<'_>,
     now: i64,
 ) -> std::result::Result<Kept, String> {
-    let fetched = server
-        .outbound
-        .get_json(url, share, now)
-        .await
-        .map_err(|error| error.why)?;
+    let fetched = outbound.get_json(url, share, now).await;
+    let fetched = fetched.map_err(|error| error.why)?;
     let jwks: Value = serde_json::from_slice(&fetched.body).map_err(|_| "not JSON")?;
     let keys = PublicKeys::parse(&jwks).map_err(|why| why.0)?;
     let (least, most) = FRESH;
@@ -171,4 +187,67 @@ async fn fetch(
         fresh_until: now + fetched.fresh_for.unwrap_or(0).clamp(least, most),
         tried_at: now,
     })
+}
+
+/// True when a key set can be had.
+pub(super) async fn can_be_had(
+    outbound: &Outbound,
+    url: &Url,
+    now: i64,
+) -> std::result::Result<(), String> {
+    fetch(outbound, url, Share::Known, now).await.map(|_| ())
+}
+
+/// Where the keys of a trusted issuer are, by its metadata (OpenID Connect Discovery 1.0 §4), which must be its own. Known for
+/// an hour; while its host is away, for as long as keys are.
+pub(super) async fn location(server: &Server, issuer: &str) -> std::result::Result<Url, String> {
+    let now = server.now();
+    let kept = server.client_keys.1.get(issuer).await;
+    if let Some(kept) = &kept
+        && now < kept.tried_at + FOUND
+    {
+        return Ok(kept.jwks_uri.clone());
+    }
+    let (jwks_uri, known_at) = match (discover(&server.outbound, issuer, now).await, kept) {
+        (Ok(jwks_uri), _) => (jwks_uri, now),
+        (Err(why), Some(kept)) if now < kept.known_at + KEPT => {
+            tracing::warn!(
+                issuer,
+                why,
+                "the metadata of a trusted issuer cannot be fetched; the last ones serve"
+            );
+            (kept.jwks_uri, kept.known_at)
+        }
+        (Err(why), _) => return Err(why),
+    };
+    let found = Found {
+        jwks_uri: jwks_uri.clone(),
+        known_at,
+        tried_at: now,
+    };
+    server.client_keys.1.insert(issuer.to_owned(), found).await;
+    Ok(jwks_uri)
+}
+
+/// Asks an issuer where its keys are.
+pub(super) async fn discover(
+    outbound: &Outbound,
+    issuer: &str,
+    now: i64,
+) -> std::result::Result<Url, String> {
+    let base = issuer.trim_end_matches('/');
+    let document = format!("{base}/.well-known/openid-configuration");
+    let url = Url::parse(&document).map_err(|why| why.to_string())?;
+    let fetched = outbound.get_json(&url, Share::Known, now).await;
+    let fetched = fetched.map_err(|error| format!("{url}: {}", error.why))?;
+    let document: Value =
+        serde_json::from_slice(&fetched.body).map_err(|_| format!("{url}: not JSON"))?;
+    if document["issuer"].as_str() != Some(issuer) {
+        return Err(format!("{url}: it names another issuer"));
+    }
+    let jwks_uri = document["jwks_uri"].as_str().map(Url::parse);
+    match jwks_uri {
+        Some(Ok(jwks_uri)) => Ok(jwks_uri),
+        _ => Err(format!("{url}: it has no jwks_uri")),
+    }
 }

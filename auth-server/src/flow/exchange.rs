@@ -1,14 +1,16 @@
 //! Token exchange (RFC 8693): a token of one audience for a token of another, on behalf of the same user.
 //!
-//! 1. Read the subject token and the actor token: ours, alive, and of clients whose tokens this one may exchange.
+//! 1. Read the subject token and the actor token: ours, alive, and of clients whose tokens this one may exchange; or JWTs
+//!    of trusted issuers that its policy names.
 //! 2. Narrow: resources and scope to what the subject token has, or what the client's policy adds.
 //! 3. Make the token. It belongs to the grant of the subject token and ends with it, and no later than the subject
-//!    token itself, so there is nothing to keep.
+//!    token itself, so there is nothing to keep but what is opaque, and the grant of a user whom another issuer named.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::client_auth::Authenticated;
 use super::issue::{Access, Issued};
+use super::trusted::{self, Brought, Once};
 use super::{Result, Server, id_jag, introspect, issue};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::Event;
@@ -19,7 +21,12 @@ use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::resource::{self, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::TokenResponse;
+use crate::protocol::trusted::{Kind, TrustedIssuer};
 use crate::store::Tokens;
+
+/// The parameters with tokens.
+const SUBJECT: &str = "subject_token";
+const ACTOR: &str = "actor_token";
 
 /// On whose behalf a token is wanted.
 pub(super) struct Subject {
@@ -29,6 +36,10 @@ pub(super) struct Subject {
     pub(super) grant: Option<Grant>,
     /// When it ends, unix seconds.
     pub(super) expires_at: i64,
+    /// The client of ours that it was given to; `None` for a JWT of a trusted issuer.
+    given_to: Option<String>,
+    /// What makes a JWT of a trusted issuer count once.
+    once: Option<Once>,
 }
 
 impl Subject {
@@ -49,33 +60,26 @@ pub async fn exchange(
         return Err(exchange::not_allowed("this client may exchange no tokens").into());
     };
     let now = server.now();
-    let subject = read(server, &request.subject, "subject_token", now).await?;
-    let given_to = subject_client(&subject, request.subject.kind);
-    if given_to != client.id && !policy.accepts(given_to) {
+    let subject = read(server, asker, policy, &request.subject, SUBJECT).await?;
+    let given_to = subject.given_to.as_ref();
+    if given_to.is_some_and(|id| *id != client.id && !policy.accepts(id)) {
         let why = "this client may not exchange tokens of the client that got the subject token";
         return Err(exchange::not_allowed(why).into());
     }
     let actor = match &request.actor {
-        Some(sent) => Some(read(server, sent, "actor_token", now).await?),
+        Some(sent) => Some(read(server, asker, policy, sent, ACTOR).await?),
         None => None,
     };
-    if let Some(actor) = &actor
-        && subject_client(
-            actor,
-            request
-                .actor
-                .as_ref()
-                .map_or(TokenType::Id, |sent| sent.kind),
-        ) != client.id
-    {
+    let actors = actor.as_ref().and_then(|actor| actor.given_to.as_ref());
+    if actors.is_some_and(|id| *id != client.id) {
         let why = "the actor token was given to another client";
         return Err(invalid_request(why).into());
     }
     if request.requested == TokenType::IdJag {
         return id_jag::issue(server, asker, policy, request, &subject).await;
     }
-    let actor = actor.as_ref().map(|actor| &actor.claims);
-    let act = exchange::act(&subject.claims, actor, &client.id, policy)?;
+    let acting = actor.as_ref().map(|actor| &actor.claims);
+    let act = exchange::act(&subject.claims, acting, &client.id, policy)?;
     let registered = server.resources();
     let narrowed = narrow(
         &registered,
@@ -106,17 +110,37 @@ pub async fn exchange(
         tokens,
     } = issue::access_token(server, asker, exchanged, now)?;
     response.issued_token_type = Some(request.requested.as_str());
-    keep(server, asker, &subject, narrowed.scope, tokens).await?;
+    let new = grant
+        .filter(|_| subject.given_to.is_none())
+        .map(|grant| Grant {
+            scope: narrowed.scope.clone(),
+            resources: narrowed.resources,
+            ..grant
+        });
+    let once = [subject.once.clone(), actor.and_then(|actor| actor.once)];
+    let once = once.into_iter().flatten().collect();
+    let kept = Kept { tokens, new, once };
+    keep(server, asker, &subject, narrowed.scope, kept).await?;
     Ok(response)
 }
 
-/// Keeps what is opaque, and tells of the exchange.
+/// What has to be kept of an exchange.
+#[derive(Default)]
+pub(super) struct Kept {
+    tokens: Tokens,
+    /// The grant of a user whom another issuer named.
+    new: Option<Grant>,
+    /// JWTs that count once.
+    once: Vec<Once>,
+}
+
+/// Keeps what has to be kept, and tells of the exchange.
 pub(super) async fn keep(
     server: &Server,
     asker: &Authenticated,
     subject: &Subject,
     scope: Scope,
-    tokens: Tokens,
+    kept: Kept,
 ) -> Result<()> {
     let now = server.now();
     let event = Event::TokensIssued {
@@ -127,29 +151,40 @@ pub(super) async fn keep(
         scope,
     };
     let entry = server.entry(event, &asker.caller);
-    server
+    let fresh = server
         .store
-        .write((entry, tokens), move |tx, (entry, tokens)| {
+        .write((entry, kept), move |tx, (entry, kept)| {
             Box::pin(async move {
-                tx.insert_tokens(tokens).await?;
+                for once in &kept.once {
+                    if !tx.note_seen("jwt", &once.seen, once.forget_at).await? {
+                        return Ok(false);
+                    }
+                }
+                if let Some(grant) = &kept.new {
+                    tx.insert_grant(grant, now);
+                }
+                tx.insert_tokens(&kept.tokens).await?;
                 tx.record(entry, now);
-                Ok(())
+                Ok(true)
             })
         })
         .await?;
-    Ok(())
+    if fresh {
+        Ok(())
+    } else {
+        Err(invalid_request("a JWT of another issuer was used before").into())
+    }
 }
 
-/// The client that a token was given to.
-fn subject_client(subject: &Subject, kind: TokenType) -> &str {
-    subject.text(match kind {
-        TokenType::Access => "client_id",
-        _ => "aud",
-    })
-}
-
-/// A token of ours that is alive, with its grant. An ID token counts while its client has a grant of the same session.
-async fn read(server: &Server, sent: &Sent, name: &str, now: i64) -> Result<Subject> {
+/// A token of ours that is alive, with its grant, or a JWT of a trusted issuer. An ID token counts while its client has a grant of the same session.
+async fn read(
+    server: &Server,
+    asker: &Authenticated,
+    policy: &Policy,
+    sent: &Sent,
+    name: &'static str,
+) -> Result<Subject> {
+    let now = server.now();
     let refused = || {
         let why = format!("{name} is not a token of this server, or it has expired or was revoked");
         invalid_request(why).guess()
@@ -159,6 +194,8 @@ async fn read(server: &Server, sent: &Sent, name: &str, now: i64) -> Result<Subj
             let living = introspect::living(server, &sent.text).await?;
             let living = living.ok_or_else(refused)?;
             Ok(Subject {
+                given_to: Some(text_of(&living.claims, "client_id")),
+                once: None,
                 expires_at: jwt::seconds(&living.claims, "exp").unwrap_or(now),
                 claims: living.claims,
                 grant: living.grant.map(|(grant, _)| grant),
@@ -177,15 +214,87 @@ async fn read(server: &Server, sent: &Sent, name: &str, now: i64) -> Result<Subj
                 .grant_of_session(text("aud"), text("sid"), now)
                 .await?;
             Ok(Subject {
+                given_to: Some(text_of(&claims, "aud")),
+                once: None,
                 grant: Some(grant.ok_or_else(refused)?),
                 expires_at,
                 claims,
             })
         }
-        TokenType::Jwt | TokenType::IdJag => {
-            Err(invalid_request("tokens of other issuers are not exchanged here").into())
-        }
+        TokenType::Jwt => foreign(server, asker, policy, sent, name).await,
+        TokenType::IdJag => Err(invalid_request("identity assertions are not exchanged").into()),
     }
+}
+
+fn text_of(claims: &Map<String, Value>, name: &str) -> String {
+    let text = claims.get(name).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+/// A JWT of a trusted issuer that the client's policy names. It stands for its user, with nothing but what the policy adds;
+/// as an actor token, also for the workload that is the client itself.
+async fn foreign(
+    server: &Server,
+    asker: &Authenticated,
+    policy: &Policy,
+    sent: &Sent,
+    name: &'static str,
+) -> Result<Subject> {
+    let client = &asker.client;
+    let brought = Brought {
+        text: &sent.text,
+        name,
+        kind: Kind::Jwt,
+        code: Code::InvalidRequest,
+    };
+    let wanted = |entry: &TrustedIssuer| {
+        let named = policy.issuers.contains(&entry.issuer);
+        named
+            && entry
+                .workload()
+                .is_none_or(|id| name == ACTOR && *id == client.id)
+    };
+    let verified = trusted::verify(server, &brought, &wanted).await?;
+    verified.check_sender(asker, &brought)?;
+    // What comes of it ends no later than it, so the leeway of clocks is of no use.
+    let expires_at = verified.good.expires_at;
+    if expires_at <= server.now() {
+        return Err(brought.refuse("it has expired").into());
+    }
+    if verified.good.claims.contains_key("may_act") {
+        // Its issuer means names of its own, which could be names of others here.
+        return Err(brought
+            .refuse("may_act of another issuer names nobody here")
+            .into());
+    }
+    let user = verified.user(server, &brought).await?;
+    let mut claims = Map::new();
+    let issuer = &verified.entry.issuer;
+    if let Some(act) = verified
+        .good
+        .act(issuer)
+        .map_err(|why| brought.refuse(why))?
+    {
+        claims.insert("act".into(), act);
+    }
+    let sub = if let Some(user) = &user {
+        server.subject(client, &user.id)
+    } else {
+        claims.insert("client_id".into(), json!(client.id));
+        client.id.clone()
+    };
+    claims.insert("sub".into(), json!(sub));
+    let grant = user.map(|user| Grant {
+        expires_at,
+        ..verified.grant(server, asker, &user)
+    });
+    Ok(Subject {
+        claims,
+        grant,
+        expires_at,
+        given_to: None,
+        once: verified.once,
+    })
 }
 
 struct Narrowed {

@@ -4,21 +4,22 @@
 use serde_json::{Map, Value, json};
 
 use super::client_auth::Authenticated;
-use super::exchange::{self, Subject};
+use super::exchange::{self, Kept, Subject};
 use super::{Result, Server};
+use crate::protocol::confirmation::Confirmation;
 use crate::protocol::exchange::{ExchangeRequest, Policy, TokenType, not_allowed};
 use crate::protocol::jwt::Alg;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::TokenResponse;
-use crate::store::Tokens;
+use crate::protocol::trusted::ID_JAG;
 
-/// Header `typ` of identity assertions.
-pub const ID_JAG: &str = "oauth-id-jag+jwt";
 /// How long one lives, in seconds: it is used at once.
 const LIFETIME: i64 = 300;
 /// Claims of the ID token that stand in the assertion, too.
-const KEPT: [&str; 4] = ["auth_time", "acr", "amr", "email"];
+const KEPT: [&str; 3] = ["auth_time", "acr", "amr"];
+/// Claims by which the other server may know the user, when the client may read them.
+const EMAIL: [&str; 2] = ["email", "email_verified"];
 
 /// An identity assertion for the authorization server that the request names.
 pub(super) async fn issue(
@@ -56,6 +57,11 @@ pub(super) async fn issue(
             claims.insert(name.to_owned(), value.clone());
         }
     }
+    claims.extend(email(server, subject).await?);
+    if let Some(key @ Confirmation::Key(_)) = &asker.confirmation {
+        // The proof of this request binds what comes of it.
+        claims.insert("cnf".to_owned(), json!(key));
+    }
     let scope = request.scope.clone().unwrap_or_default();
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     put("iss", json!(server.config.issuer.as_str()));
@@ -73,7 +79,7 @@ pub(super) async fn issue(
     }
     let alg = Alg::preferred(Alg::Es256, &server.config.algorithms);
     let assertion = server.keys.signer(alg, now)?.sign(ID_JAG, &claims)?;
-    exchange::keep(server, asker, subject, Scope::default(), Tokens::default()).await?;
+    exchange::keep(server, asker, subject, Scope::default(), Kept::default()).await?;
     Ok(TokenResponse {
         access_token: assertion,
         // RFC 8693 §2.2.1: it is no access token.
@@ -85,4 +91,20 @@ pub(super) async fn issue(
         issued_token_type: Some(TokenType::IdJag.as_str()),
         authorization_details: vec![],
     })
+}
+
+/// The user's address, when the scope `email` opens it to the client or it stands in the client's ID token.
+async fn email(server: &Server, subject: &Subject) -> Result<Map<String, Value>> {
+    let grant = subject.grant.as_ref();
+    let user = match grant.filter(|grant| grant.scope.has("email")) {
+        Some(grant) => server.store.user(&grant.subject).await?,
+        None => None,
+    };
+    // Never the one of here and the other of there.
+    let known = user.as_ref().map_or(&subject.claims, |user| &user.claims);
+    let found = EMAIL.into_iter().filter_map(|name| {
+        let value = known.get(name)?.clone();
+        Some((name.to_owned(), value))
+    });
+    Ok(found.collect())
 }

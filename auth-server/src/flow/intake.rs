@@ -126,7 +126,7 @@ pub async fn unpack(
         object
     };
     let keys = client
-        .keys()
+        .key_source()
         .ok_or_else(|| invalid_object("the client has no keys").setting("clients.jwks"))?;
     let kid = jwt::kid_of(&object);
     let keys = client_keys::keys(server, client, &keys, kid.as_deref(), address)

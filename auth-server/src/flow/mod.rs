@@ -19,6 +19,7 @@ pub mod id_jag;
 pub mod intake;
 pub mod introspect;
 pub mod issue;
+pub mod jwt_bearer;
 pub mod keys;
 pub mod limits;
 pub mod logos;
@@ -42,7 +43,9 @@ pub mod sign_in;
 pub mod start;
 pub mod tick;
 pub mod token;
+mod trusted;
 pub mod userinfo;
+mod workload;
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, RwLock};

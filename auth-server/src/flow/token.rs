@@ -1,7 +1,9 @@
 //! The token endpoint (RFC 6749 §3.2): one file per grant.
 
 use super::client_auth::Authenticated;
-use super::{Result, Server, client_credentials, code, exchange, polled, refresh, sender};
+use super::{
+    Result, Server, client_credentials, code, exchange, jwt_bearer, polled, refresh, sender,
+};
 use crate::metrics::METRICS;
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::{TokenRequest, TokenResponse};
@@ -54,6 +56,7 @@ async fn by_grant(
             client_credentials::grant(server, asker, &request).await
         }
         TokenRequest::Exchange(request) => exchange::exchange(server, asker, &request).await,
+        TokenRequest::Bearer(request) => jwt_bearer::grant(server, asker, &request).await,
         TokenRequest::Device(request) => polled::redeem(server, asker, &request, grant).await,
     }
 }

@@ -85,16 +85,19 @@ pub enum GrantType {
     DeviceCode,
     /// RFC 8693
     TokenExchange,
+    /// RFC 7523 §2.1
+    JwtBearer,
 }
 
 impl GrantType {
     /// Every grant, in the order of the metadata document.
-    pub const ALL: [GrantType; 5] = [
+    pub const ALL: [GrantType; 6] = [
         GrantType::AuthorizationCode,
         GrantType::RefreshToken,
         GrantType::ClientCredentials,
         GrantType::DeviceCode,
         GrantType::TokenExchange,
+        GrantType::JwtBearer,
     ];
 
     /// The value of `grant_type`.
@@ -106,6 +109,7 @@ impl GrantType {
             GrantType::ClientCredentials => "client_credentials",
             GrantType::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
             GrantType::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            GrantType::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 
@@ -297,12 +301,6 @@ impl Client {
     pub fn authorization_alg(&self, ours: &[jwt::Alg]) -> jwt::Alg {
         let registered = authorization_alg(&self.metadata).unwrap_or(None);
         registered.unwrap_or_else(|| jwt::Alg::preferred(self.default_alg(), ours))
-    }
-
-    /// Where its keys are, whatever they are for.
-    #[must_use]
-    pub fn keys(&self) -> Option<KeySource> {
-        key_source(&self.metadata).unwrap_or(None)
     }
 
     /// The algorithm of its UserInfo answers; plain JSON unless registered otherwise.

@@ -20,6 +20,9 @@ pub struct Policy {
     /// Clients whose tokens it may exchange; `*` for those of any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subject_clients: Vec<String>,
+    /// Trusted issuers whose JWTs it may exchange, and with whose JWTs actors show who they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<String>,
     /// Resources for which it may get a token that the subject token is not for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<String>,
@@ -112,7 +115,7 @@ impl ExchangeRequest {
     /// Reads the request.
     pub fn parse(params: &Params) -> Result<ExchangeRequest, Refusal> {
         const SUBJECT: [TokenType; 3] = [TokenType::Access, TokenType::Id, TokenType::Jwt];
-        const ACTOR: [TokenType; 2] = [TokenType::Access, TokenType::Id];
+        const ACTOR: [TokenType; 3] = SUBJECT;
         const WANTED: [TokenType; 3] = [TokenType::Access, TokenType::Jwt, TokenType::IdJag];
         let subject = Sent {
             text: params.need("subject_token")?.to_owned(),
@@ -194,18 +197,20 @@ pub fn act(
     if let Some(earlier) = earlier {
         act.insert("act".into(), earlier.clone());
     }
-    let mut links = 1;
-    let mut below = act.get("act");
-    while let Some(link) = below {
-        links += 1;
-        below = link.get("act");
-    }
-    if links > LONGEST_CHAIN {
+    let act = Value::Object(act);
+    if !is_short(&act) {
         return Err(invalid_request(format!(
             "a chain of actors has at most {LONGEST_CHAIN} links"
         )));
     }
-    Ok(Some(Value::Object(act)))
+    Ok(Some(act))
+}
+
+/// True for a chain of actors that may grow no longer than [`LONGEST_CHAIN`].
+#[must_use]
+pub fn is_short(act: &Value) -> bool {
+    let links = std::iter::successors(Some(act), |link| link.get("act"));
+    links.take(LONGEST_CHAIN + 1).count() <= LONGEST_CHAIN
 }
 
 /// A client without the policy.

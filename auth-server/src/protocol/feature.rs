@@ -27,6 +27,8 @@ pub struct Features {
     pub device: bool,
     /// Identity assertions between authorization servers (ID-JAG).
     pub id_jag: bool,
+    /// JWTs of trusted issuers as grants (RFC 7523).
+    pub jwt_bearer: bool,
     /// Token exchange (RFC 8693).
     pub token_exchange: bool,
     /// Tokens bound to a key of the client (RFC 9449).
@@ -66,6 +68,7 @@ impl Default for Features {
             session_management: false,
             device: false,
             id_jag: false,
+            jwt_bearer: false,
             token_exchange: false,
             dpop: true,
             dpop_nonces: false,
@@ -93,6 +96,7 @@ impl Features {
             | GrantType::ClientCredentials => true,
             GrantType::DeviceCode => self.device,
             GrantType::TokenExchange => self.token_exchange,
+            GrantType::JwtBearer => self.jwt_bearer,
         }
     }
 }

@@ -189,6 +189,10 @@ fn bound(document: &mut Value, issuer: &Issuer, on: Capabilities<'_>) {
     if on.features.dpop {
         document["dpop_signing_alg_values_supported"] = json!(Alg::ALL.map(Alg::as_str));
     }
+    if on.features.jwt_bearer && on.features.id_jag {
+        document["authorization_grant_profiles_supported"] =
+            json!(["urn:ietf:params:oauth:grant-profile:id-jag"]);
+    }
     if on.features.token_exchange && on.features.id_jag {
         document["identity_chaining_requested_token_types_supported"] =
             json!([TokenType::IdJag.as_str()]);

@@ -14,6 +14,7 @@
 //! | RFC 6749 §4.1.3, §4.4, §6 | [`token`], [`grant`], [`oxide`] |
 //! | RFC 7519, 7515, 7523, 9068 | [`jwt`] |
 //! | RFC 9449 DPoP, RFC 7800 `cnf` | [`dpop`], [`confirmation`] |
+//! | RFC 7523 §2.1 JWTs as grants, ID-JAG | [`trusted`] |
 //! | RFC 8693 token exchange | [`exchange`] |
 //! | RFC 8628 device authorization | [`device`], [`polled`] |
 //! | RFC 5280 certificates | [`certificate`] |
@@ -62,3 +63,4 @@ pub mod secret;
 pub mod session_state;
 pub mod subject;
 pub mod token;
+pub mod trusted;

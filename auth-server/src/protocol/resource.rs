@@ -177,6 +177,22 @@ pub fn find<'a>(
     Ok(found)
 }
 
+/// The resource of a request that names none: the client's default, else the only one that there is.
+pub fn default<'a>(
+    registered: &'a [Resource],
+    default: Option<&str>,
+) -> Result<Vec<&'a Resource>, Refusal> {
+    match (default, registered) {
+        (Some(default), _) => find(registered, &[default]),
+        (None, [only]) => Ok(vec![only]),
+        _ => Err(Refusal::new(
+            Code::InvalidTarget,
+            "resource is missing and there is no default (RFC 8707 2)",
+        )
+        .setting("clients.default_resource")),
+    }
+}
+
 /// Narrows granted resources to the requested ones (RFC 8707 §2.2); none requested keeps all that are still registered.
 pub fn narrow(
     registered: &[Resource],

@@ -25,6 +25,21 @@ pub enum TokenRequest {
     Device(PollRequest),
     /// `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`
     Exchange(ExchangeRequest),
+    /// `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`
+    Bearer(BearerRequest),
+}
+
+/// RFC 7523 §2.1. No `Debug`: it holds a token in clear.
+#[derive(Clone)]
+pub struct BearerRequest {
+    /// The JWT.
+    pub assertion: String,
+    /// Asked scope.
+    pub scope: Option<Scope>,
+    /// Resource indicators.
+    pub resources: Vec<String>,
+    /// `authorization_details`, at most what the JWT grants.
+    pub details: Option<String>,
 }
 
 /// RFC 6749 §4.1.3 with RFC 7636 §4.5.
@@ -112,6 +127,12 @@ impl TokenRequest {
             Some(GrantType::TokenExchange) => {
                 Ok(TokenRequest::Exchange(ExchangeRequest::parse(params)?))
             }
+            Some(GrantType::JwtBearer) => Ok(TokenRequest::Bearer(BearerRequest {
+                assertion: params.need("assertion")?.to_owned(),
+                scope,
+                resources,
+                details,
+            })),
             None => {
                 let offered = GrantType::ALL.into_iter().filter(|grant| on.offers(*grant));
                 let names: Vec<_> = offered.map(GrantType::as_str).collect();
@@ -133,6 +154,7 @@ impl TokenRequest {
             TokenRequest::ClientCredentials(_) => GrantType::ClientCredentials,
             TokenRequest::Device(_) => GrantType::DeviceCode,
             TokenRequest::Exchange(_) => GrantType::TokenExchange,
+            TokenRequest::Bearer(_) => GrantType::JwtBearer,
         }
     }
 }

@@ -22,6 +22,7 @@ mod fuzz;
 mod hosts;
 mod hybrid;
 mod introspection;
+mod jwt_bearer;
 mod keys;
 mod layers;
 mod limits;

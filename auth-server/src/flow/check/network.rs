@@ -96,29 +96,37 @@ pub(super) fn trusted_proxies(found: &mut Findings, config: &Config) {
     }
 }
 
+/// Who asks, when the network is to be asked.
 pub(super) async fn outbound(
     found: &mut Findings,
     config: &Config,
     effects: &Effects,
     online: bool,
-) {
+) -> Option<Outbound> {
     let outbound = match Outbound::new(&config.outbound) {
         Ok(outbound) => outbound,
         Err(why) => {
-            return found.error(
+            found.error(
                 "outbound.extra_ca_file",
                 why,
                 "outbound.extra_ca_file: certificates in PEM, or not set",
             );
+            return None;
         }
     };
     if config.outbound.extra_ca.is_some() {
         found.ok("outbound.extra_ca_file", "holds certificates");
     }
     if !online {
-        return;
+        return None;
     }
     let now = effects.now();
+    documents(found, config, &outbound, now).await;
+    own(found, config, &outbound, now).await;
+    Some(outbound)
+}
+
+async fn documents(found: &mut Findings, config: &Config, outbound: &Outbound, now: i64) {
     if config.registration.documents {
         let fetched = match Url::parse(PUBLISHED) {
             Ok(url) => outbound.get_json(&url, Share::Known, now).await.err(),
@@ -133,6 +141,10 @@ pub(super) async fn outbound(
             ),
         }
     }
+}
+
+/// Whether we answer under our own name.
+async fn own(found: &mut Findings, config: &Config, outbound: &Outbound, now: i64) {
     let well_known = format!(
         "/.well-known/oauth-authorization-server{}",
         config.issuer.path()

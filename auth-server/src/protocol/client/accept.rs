@@ -194,6 +194,10 @@ fn grants(
         .iter()
         .filter_map(|text| GrantType::parse(text))
         .filter(|grant| !grant.needs_operator() || machine)
+        // A workload of the operator's has no secret; anybody else who brings an assertion proves who it is.
+        .filter(|grant| {
+            *grant != GrantType::JwtBearer || origin.is_operators() || method != Method::None
+        })
         .collect();
     if grants.is_empty() && !origin.is_operators() {
         return Err(invalid_metadata(

@@ -1,11 +1,12 @@
 //! RFC 8693, A-90: token exchange, and identity assertions for other authorization servers.
 
 mod bad;
+mod foreign;
 mod id_jag;
 
 use serde_json::{Value, json};
 
-use crate::world::{Answer, TestApp, decode};
+use crate::world::{Answer, DOCS, TestApp, decode};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
