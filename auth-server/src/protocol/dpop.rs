@@ -161,6 +161,9 @@ impl Nonces<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     /// RFC 9449 §4.1
@@ -270,5 +273,33 @@ mod tests {
         );
         let other = DerivationKey::from_master(&[2; 32]);
         assert!(Nonces(&other).check(Some(&nonce), 1200).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_or_passes_for_a_proof(text in any::<String>(), dotted in "[A-Za-z0-9_-]{0,60}(\\.[A-Za-z0-9_-]{0,60}){0,4}") {
+            let asked = at_token("POST", "https://server.example.com/token", AT);
+            prop_assert!(check(&text, &asked).is_err());
+            prop_assert!(check(&dotted, &asked).is_err());
+            let _ = (plain_url(&text), normal_escapes(&text));
+        }
+
+        #[test]
+        fn a_proof_with_any_bit_turned_is_refused(part in 0_usize..3, at in any::<Index>(), bit in 0_u8..8) {
+            let mut parts: Vec<_> = AT_TOKEN.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+            let length = parts[part].len();
+            parts[part][at.index(length)] ^= 1 << bit;
+            let turned: Vec<_> = parts.iter().map(|part| URL_SAFE_NO_PAD.encode(part)).collect();
+            let asked = at_token("POST", "https://server.example.com/token", AT);
+            prop_assert!(check(&turned.join("."), &asked).is_err());
+        }
+
+        #[test]
+        fn two_forms_of_a_url_are_one_and_stay_so(path in "[a-zA-Z0-9._~%/-]{0,30}") {
+            let url = format!("https://as.example/{path}");
+            let plain = plain_url(&url).unwrap();
+            prop_assert_eq!(plain_url(&plain).unwrap(), plain.clone());
+            prop_assert_eq!(plain_url(&format!("{url}?q#f")).unwrap(), plain);
+        }
     }
 }
