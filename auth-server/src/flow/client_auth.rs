@@ -16,6 +16,7 @@ use crate::protocol::jwt;
 use crate::protocol::params::Params;
 use crate::protocol::refusal::{Code, Refusal, invalid_client, invalid_request};
 use crate::protocol::secret::{Secret, fingerprint};
+use crate::store::Purpose;
 
 /// `client_assertion_type` of RFC 7523 §2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -307,7 +308,10 @@ async fn accept(
     let fresh = server
         .store
         .write(seen, move |tx, seen| {
-            Box::pin(async move { tx.note_seen("assertion", seen, expires_at + LEEWAY).await })
+            Box::pin(async move {
+                tx.note_seen(Purpose::Assertion, seen, expires_at + LEEWAY)
+                    .await
+            })
         })
         .await?;
     if fresh {

@@ -22,7 +22,7 @@ use crate::protocol::resource::{self, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::TokenResponse;
 use crate::protocol::trusted::{Kind, TrustedIssuer};
-use crate::store::Tokens;
+use crate::store::{Purpose, Tokens};
 
 /// The parameters with tokens.
 const SUBJECT: &str = "subject_token";
@@ -156,7 +156,10 @@ pub(super) async fn keep(
         .write((entry, kept), move |tx, (entry, kept)| {
             Box::pin(async move {
                 for once in &kept.once {
-                    if !tx.note_seen("jwt", &once.seen, once.forget_at).await? {
+                    if !tx
+                        .note_seen(Purpose::Jwt, &once.seen, once.forget_at)
+                        .await?
+                    {
                         return Ok(false);
                     }
                 }

@@ -10,6 +10,7 @@ use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::jwt;
 use crate::protocol::refusal::invalid_client;
 use crate::protocol::secret::{Kind, Secret};
+use crate::store::Purpose;
 
 /// Header `typ` of answers as JWTs, and with `application/` before it their media type (RFC 9701 §5).
 pub const SIGNED: &str = "token-introspection+jwt";
@@ -111,7 +112,7 @@ pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
             Some(grant) => Some(grant),
             None => return Ok(None),
         },
-        None if server.store.is_seen("revoked", jti).await? => return Ok(None),
+        None if server.store.is_seen(Purpose::Revoked, jti).await? => return Ok(None),
         None => None,
     };
     Ok(Some(Living { claims, grant }))

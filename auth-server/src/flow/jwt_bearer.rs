@@ -21,6 +21,7 @@ use crate::protocol::resource::{self, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{BearerRequest, TokenResponse};
 use crate::protocol::trusted::Kind;
+use crate::store::Purpose;
 
 /// A token for a JWT of a trusted issuer.
 pub async fn grant(
@@ -82,7 +83,9 @@ pub async fn grant(
             move |tx, (once, grant, tokens, entry)| {
                 Box::pin(async move {
                     if let Some(once) = once
-                        && !tx.note_seen("jwt", &once.seen, once.forget_at).await?
+                        && !tx
+                            .note_seen(Purpose::Jwt, &once.seen, once.forget_at)
+                            .await?
                     {
                         return Ok(false);
                     }

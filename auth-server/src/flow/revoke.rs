@@ -9,6 +9,7 @@ use crate::protocol::grant::Grant;
 use crate::protocol::jwt;
 use crate::protocol::refusal::{Refusal, invalid_grant};
 use crate::protocol::secret::Secret;
+use crate::store::Purpose;
 
 /// Revokes a token of the client. Unknown and foreign tokens are answered like revoked ones (RFC 7009 §2.2).
 #[tracing::instrument(target = "otel", name = "flow.revoke", skip_all)]
@@ -48,7 +49,7 @@ pub async fn revoke(server: &Server, asker: &Authenticated, token: &str) -> Resu
         .store
         .write((jti, entry), move |tx, (jti, entry)| {
             Box::pin(async move {
-                tx.note_seen("revoked", jti, exp).await?;
+                tx.note_seen(Purpose::Revoked, jti, exp).await?;
                 tx.record(entry, now);
                 Ok(())
             })

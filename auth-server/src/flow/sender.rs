@@ -16,6 +16,7 @@ use crate::protocol::confirmation::Confirmation;
 use crate::protocol::dpop::{self, Asked, Nonces, Proof};
 use crate::protocol::grant::Grant;
 use crate::protocol::refusal::{Code, Refusal, invalid_grant, invalid_request};
+use crate::store::Purpose;
 
 /// What a request shows of the key of its sender.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +106,7 @@ pub async fn spend(server: &Server, proof: Option<&Proof>) -> Result<()> {
     let fresh = server
         .store
         .write(seen, move |tx, seen| {
-            Box::pin(async move { tx.note_seen("dpop", seen, expires_at).await })
+            Box::pin(async move { tx.note_seen(Purpose::Dpop, seen, expires_at).await })
         })
         .await?;
     if fresh {

@@ -65,6 +65,7 @@ pub use pending::RefreshToken;
 pub use pushed::PushedRow;
 pub use refresh::{Extension, Refreshed, Rotation};
 pub use requests::RequestRow;
+pub use seen::Purpose;
 pub use sessions::Session;
 pub use sweep::{Swept, Walk};
 pub use users::User;

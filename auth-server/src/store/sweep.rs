@@ -17,6 +17,19 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// Removes what was noted for one purpose.
+macro_rules! seen {
+    ($purpose:literal) => {
+        concat!(
+            "DELETE FROM seen WHERE purpose = '",
+            $purpose,
+            "' AND id IN (SELECT id FROM seen WHERE purpose = '",
+            $purpose,
+            "' AND expires_at < $1 LIMIT $2)"
+        )
+    };
+}
+
 /// Each statement removes at most `$2` rows that ended before `$1`. A grant outlives its end by the life of its last
 /// access token, a code by an hour so that a late replay is still recognised.
 const STATEMENTS: &[(&str, i64)] = &[
@@ -84,14 +97,10 @@ const STATEMENTS: &[(&str, i64)] = &[
         30 * 86_400,
     ),
     // A key is unique only with its purpose, so one purpose after the other.
-    (
-        "DELETE FROM seen WHERE purpose = 'assertion' AND id IN (SELECT id FROM seen WHERE purpose = 'assertion' AND expires_at < $1 LIMIT $2)",
-        0,
-    ),
-    (
-        "DELETE FROM seen WHERE purpose = 'revoked' AND id IN (SELECT id FROM seen WHERE purpose = 'revoked' AND expires_at < $1 LIMIT $2)",
-        0,
-    ),
+    (seen!("assertion"), 0),
+    (seen!("dpop"), 0),
+    (seen!("jwt"), 0),
+    (seen!("revoked"), 0),
 ];
 
 /// The next dynamic clients that registered before `$1`, in the order of their registration.
@@ -201,6 +210,21 @@ impl Tx {
                     .fetch_one(&mut connection.connection)
                     .await
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STATEMENTS;
+    use crate::store::Purpose;
+
+    #[test]
+    fn what_is_noted_for_any_purpose_is_swept() {
+        for purpose in Purpose::ALL {
+            let text = format!("purpose = '{}'", purpose.as_str());
+            let sweeps = STATEMENTS.iter().filter(|(sql, _)| sql.contains(&text));
+            assert_eq!(sweeps.count(), 1, "{purpose:?}");
         }
     }
 }

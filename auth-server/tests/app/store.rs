@@ -2,7 +2,7 @@
 
 use auth_server::protocol::grant::{Grant, Terms};
 use auth_server::protocol::scope::Scope;
-use auth_server::store::{Access, Store, Walk};
+use auth_server::store::{Access, Purpose, Store, Walk};
 
 use crate::world::{START, TestApp};
 
@@ -71,7 +71,7 @@ async fn an_identifier_is_seen_once_by_parallel_writers() {
     for app in TestApp::everywhere().await {
         let jobs = (0..50).map(|_| {
             app.server.store.write((), |tx, ()| {
-                Box::pin(async { tx.note_seen("assertion", "j", START + 60).await })
+                Box::pin(async { tx.note_seen(Purpose::Assertion, "j", START + 60).await })
             })
         });
         let fresh = futures_util::future::join_all(jobs)
