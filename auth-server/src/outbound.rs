@@ -35,7 +35,7 @@ use url::{Host, Url};
 
 #[cfg(feature = "otlp")]
 pub use self::collector::Collector;
-pub use self::notify::Told;
+pub use self::notify::{Message, Told};
 use self::resolve::{Resolver, Unreachable};
 pub use self::share::Share;
 use self::wanted::Wanted;

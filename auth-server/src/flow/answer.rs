@@ -121,7 +121,7 @@ pub async fn with_code(
         server.entry(event, &browser.caller)
     });
     let state = session::state(server, client, request, &session.sid);
-    let joins = session::joins(server, client, request, session);
+    let joins = session::joins(server, client, &request.scope, session);
     let session = session.digest.clone();
     let claimed = claim.digests();
     let kept = server

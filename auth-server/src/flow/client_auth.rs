@@ -20,6 +20,8 @@ use crate::store::Purpose;
 
 /// `client_assertion_type` of RFC 7523 §2.2.
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// The path below the issuer at which clients ask for users elsewhere.
+const BACKCHANNEL: &str = "/bc-authorize";
 /// Clocks may differ by this much, in seconds.
 const LEEWAY: i64 = 60;
 /// An assertion lives at most this long, in seconds: so long its `jti` is remembered.
@@ -146,7 +148,7 @@ async fn prove(
             return Err(invalid_client("the client secret is wrong").guess().into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
-            verify(server, client, source, &assertion, address).await?;
+            verify(server, client, source, &assertion, (shown, address)).await?;
         }
         (Auth::SharedSecret(secret), Proof::Assertion(assertion)) => {
             if !server.config.features.client_secret_jwt {
@@ -159,7 +161,7 @@ async fn prove(
                 SharedSecret::Sealed(sealed) => server.keys.open_secret(&client.id, sealed)?,
             };
             let verified = jwt::verify_shared(&assertion, opened.reveal());
-            accept(server, client, verified).await?;
+            accept(server, client, verified, shown).await?;
         }
         (Auth::SharedSecret(_), _) => {
             return Err(invalid_client("this client authenticates with client_secret_jwt").into());
@@ -263,7 +265,7 @@ async fn verify(
     client: &Client,
     source: &KeySource,
     assertion: &str,
-    address: &str,
+    (shown, address): (&Shown, &str),
 ) -> Result<()> {
     let keys = client_keys::keys(
         server,
@@ -273,7 +275,7 @@ async fn verify(
         address,
     )
     .await?;
-    accept(server, client, keys.verify(assertion)).await
+    accept(server, client, keys.verify(assertion), shown).await
 }
 
 /// Checks what a verified assertion says, and notes its `jti`.
@@ -281,6 +283,7 @@ async fn accept(
     server: &Server,
     client: &Client,
     verified: std::result::Result<(jwt::Header, jwt::Claims), jwt::Invalid>,
+    shown: &Shown,
 ) -> Result<()> {
     let (header, claims) =
         verified.map_err(|why| invalid_client(format!("client_assertion: {why}")).guess())?;
@@ -288,7 +291,8 @@ async fn accept(
     check_header(client, &header)?;
     let now = server.now();
     let issuer = server.config.issuer.as_str();
-    let token_endpoint = server.config.issuer.url("/token");
+    let endpoint = |path| server.config.issuer.url(path);
+    let (token_endpoint, backchannel) = (endpoint("/token"), endpoint(BACKCHANNEL));
     let audiences: &[&str] = if client.is_fapi() {
         // FAPI 2.0 §5.3.2.1: the issuer as a string, and nothing else.
         if !claims.get("aud").is_some_and(Value::is_string) {
@@ -297,6 +301,9 @@ async fn accept(
             );
         }
         &[issuer]
+    } else if shown.path == BACKCHANNEL {
+        // CIBA Core 1.0 §7.1
+        &[issuer, &token_endpoint, &backchannel]
     } else {
         &[issuer, &token_endpoint]
     };

@@ -3,7 +3,7 @@
 //! 1. [`begin`]: the device gets a device code to poll with and a user code to show.
 //! 2. [`look_up`]: a person typed a user code. Guesses are limited: of one network, of one account, and of everybody who is
 //!    not signed in; past that last limit a code is looked at only for who is, so that nobody can lock all others out.
-//! 3. [`allow`] or [`deny`]: the request's one answer. The device reads it with its next poll (`flow/polled.rs`).
+//! 3. [`allow`] or [`deny`]: the request's one answer. `flow/reply.rs` keeps it.
 
 use std::sync::Arc;
 
@@ -11,18 +11,17 @@ use serde::Serialize;
 
 use super::client_auth::Authenticated;
 use super::session::Browser;
-use super::{Result, Server, audit, clients};
+use super::{Result, Server, audit, clients, reply};
 use crate::protocol::acr::Wanted;
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::device::{self, UserCode};
 use crate::protocol::event::Event;
-use crate::protocol::grant::{Grant, Terms};
+use crate::protocol::grant::Terms;
 use crate::protocol::network;
 use crate::protocol::params::Params;
-use crate::protocol::polled::{Answer, Polled};
+use crate::protocol::polled::{Answer, Polled, Way};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::secret::{Kind, Secret, fingerprint};
-use crate::store::Consent;
 
 /// How long a code may be typed, in seconds.
 const LIFETIME: i64 = 900;
@@ -67,6 +66,7 @@ pub async fn begin(server: &Server, asker: &Authenticated, params: &Params) -> R
         asked: request,
         pause: INTERVAL,
         expires_at: now + LIFETIME,
+        way: Way::UserCode,
         answer: Answer::None,
     };
     for _ in 0..ATTEMPTS {
@@ -256,119 +256,19 @@ impl Counters {
 /// The user allows what the page showed.
 #[tracing::instrument(target = "otel", name = "flow.device_allow", skip_all)]
 pub async fn allow(server: &Server, browser: &Browser, waiting: &Waiting) -> Result<()> {
-    let Some((session, _)) = &browser.signed_in else {
-        return Err(signed_out().into());
+    let amr = browser
+        .signed_in
+        .as_ref()
+        .map(|(session, _)| session.amr.as_slice());
+    let terms = Terms {
+        acr: Wanted::default().reached(amr.unwrap_or_default(), &server.config.levels),
+        ..Terms::default()
     };
-    let (client, asked) = (&waiting.client, &waiting.polled.asked);
-    let place = GrantType::DeviceCode.as_str();
-    let now = server.now();
-    let earlier = server
-        .store
-        .consent(&session.user_id, &client.id, &asked.resources, place)
-        .await?;
-    let consent = Consent {
-        id: server.fresh_id("co_"),
-        user_id: session.user_id.clone(),
-        client_id: client.id.clone(),
-        resources: asked.resources.clone(),
-        redirect: place.to_owned(),
-        scope: earlier
-            .filter(|row| row.fingerprint == client.fingerprint())
-            .map_or_else(|| asked.scope.clone(), |row| row.scope.union(&asked.scope)),
-        fingerprint: client.fingerprint(),
-    };
-    let grant = Grant {
-        id: server.fresh_id("gr_"),
-        subject: session.user_id.clone(),
-        client_id: client.id.clone(),
-        scope: asked.scope.clone(),
-        resources: asked.resources.clone(),
-        auth_time: session.auth_time,
-        amr: session.amr.clone(),
-        sid: session.sid.clone(),
-        nonce: None,
-        expires_at: now + server.grant_lifetime(client),
-        terms: Terms {
-            acr: Wanted::default().reached(&session.amr, &server.config.levels),
-            ..Terms::default()
-        },
-    };
-    let event = Event::Consent {
-        user: session.user_id.clone(),
-        client: client.id.clone(),
-        scope: consent.scope.clone(),
-    };
-    let entry = server.entry(event, &browser.caller);
-    let facts = (
-        session.digest.clone(),
-        waiting.polled.digest.clone(),
-        grant,
-        consent,
-        entry,
-    );
-    let allowed = server
-        .store
-        .write(
-            facts,
-            move |tx, (session, digest, grant, consent, entry)| {
-                Box::pin(async move {
-                    // A new password ends the sessions and revokes what they got: nothing may come after it.
-                    if !tx.hold_session(session).await? {
-                        return Ok(Err(signed_out()));
-                    }
-                    if !tx.allow_polled(digest, grant, now).await? {
-                        return Ok(Err(answered_before()));
-                    }
-                    let consent_id = tx.upsert_consent(consent, now).await?;
-                    tx.bind_polled(digest, &consent_id).await?;
-                    tx.record(entry, now);
-                    Ok(Ok(()))
-                })
-            },
-        )
-        .await?;
-    Ok(allowed?)
+    reply::allow(server, browser, &waiting.client, &waiting.polled, terms).await
 }
 
 /// The user declines.
 #[tracing::instrument(target = "otel", name = "flow.device_deny", skip_all)]
 pub async fn deny(server: &Server, browser: &Browser, waiting: &Waiting) -> Result<()> {
-    let Some((session, _)) = &browser.signed_in else {
-        return Err(signed_out().into());
-    };
-    let now = server.now();
-    let event = Event::ConsentRefused {
-        user: Some(session.user_id.clone()),
-        client: waiting.client.id.clone(),
-    };
-    let entry = server.entry(event, &browser.caller);
-    let facts = (waiting.polled.digest.clone(), entry);
-    let denied = server
-        .store
-        .write(facts, move |tx, (digest, entry)| {
-            Box::pin(async move {
-                let denied = tx.deny_polled(digest, now).await?;
-                if denied {
-                    tx.record(entry, now);
-                }
-                Ok(denied)
-            })
-        })
-        .await?;
-    if denied {
-        Ok(())
-    } else {
-        Err(answered_before().into())
-    }
-}
-
-fn signed_out() -> Refusal {
-    Refusal::new(Code::LoginRequired, "no user is signed in")
-}
-
-fn answered_before() -> Refusal {
-    Refusal::new(
-        Code::RequestExpired,
-        "this request was answered before or has expired",
-    )
+    reply::deny(server, browser, &waiting.client, &waiting.polled).await
 }

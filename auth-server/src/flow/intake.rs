@@ -120,27 +120,35 @@ pub async fn unpack(
                 .into());
         }
     };
-    let object = if on.encryption && is_encrypted(&object) {
-        server.keys.decrypt(&object).map_err(invalid_object)?
+    let (header, claims) = verified(server, client, &object, address).await?;
+    let issuer = server.config.issuer.as_str();
+    let now = server.now();
+    Ok(request_object::accept(
+        client, &header, &claims, issuer, now,
+    )?)
+}
+
+/// Header and claims of a request object, once its signature was found to be the client's.
+pub(super) async fn verified(
+    server: &Server,
+    client: &Client,
+    object: &str,
+    address: &str,
+) -> Result<(jwt::Header, jwt::Claims)> {
+    let opened = if server.config.features.encryption && is_encrypted(object) {
+        Some(server.keys.decrypt(object).map_err(invalid_object)?)
     } else {
-        object
+        None
     };
+    let object = opened.as_deref().unwrap_or(object);
     let keys = client
         .key_source()
         .ok_or_else(|| invalid_object("the client has no keys").setting("clients.jwks"))?;
-    let kid = jwt::kid_of(&object);
+    let kid = jwt::kid_of(object);
     let keys = client_keys::keys(server, client, &keys, kid.as_deref(), address)
         .await
         .map_err(of_the_object)?;
-    let (header, claims) = keys.verify(&object).map_err(invalid_object)?;
-    let issuer = server.config.issuer.as_str();
-    Ok(request_object::accept(
-        client,
-        &header,
-        &claims,
-        issuer,
-        server.now(),
-    )?)
+    Ok(keys.verify(object).map_err(invalid_object)?)
 }
 
 /// A JWE has five parts (RFC 7516 §3.1), a JWS three.

@@ -1,4 +1,4 @@
-//! Redeeming what a client polls for (RFC 8628 §3.4, §3.5).
+//! Redeeming what a client polls for (RFC 8628 §3.4, §3.5, CIBA Core 1.0 §10.1, §11).
 //!
 //! 1. Load the request. Unknown, foreign or expired: refused, and it stays as it was.
 //! 2. Unanswered: note the poll; one that came too early makes the pause longer. Declined: say so.
@@ -9,6 +9,7 @@ use super::client_auth::Authenticated;
 use super::issue::Issued;
 use super::{Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
+use crate::protocol::details;
 use crate::protocol::event::{Artefact, Entry, Event};
 use crate::protocol::grant::Grant;
 use crate::protocol::polled::{Answer, Polled};
@@ -26,12 +27,15 @@ pub async fn redeem(
     let Authenticated { client, caller, .. } = asker;
     let now = server.now();
     let digest = request.code.digest().as_str().to_owned();
-    let Some(polled) = server.store.polled(&digest).await? else {
+    // What one grant gave is nothing to another.
+    let polled = server.store.polled(&digest).await?;
+    let Some(polled) = polled.filter(|polled| polled.grant_type() == grant_type) else {
         return Err(invalid_grant("the code is unknown").guess().into());
     };
     if polled.client_id != client.id {
         return Err(invalid_grant("the code was given to another client").into());
     }
+    let artefact = polled.artefact();
     let (mut grant, consent_id, used_at) = match polled.answer {
         Answer::Allowed {
             grant,
@@ -46,18 +50,19 @@ pub async fn redeem(
         Answer::None => return Err(pending(server, &polled, now).await?.into()),
     };
     if used_at.is_some() {
-        return Err(
-            revoke::replayed(server, caller, &grant, Artefact::DeviceCode)
-                .await?
-                .into(),
-        );
+        return Err(revoke::replayed(server, caller, &grant, artefact)
+            .await?
+            .into());
     }
     if now >= polled.expires_at {
         return Err(expired().into());
     }
     grant.terms.confirmation = sender::lasting(asker);
+    // What this answer is for; the family keeps the whole.
+    let mut narrowed = (*grant).clone();
+    narrowed.terms.details = details::narrow(&grant.terms.details, request.details.as_deref())?;
     let Issued { response, tokens } =
-        issue::first(server, asker, &grant, &request.resources, now).await?;
+        issue::first(server, asker, &narrowed, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type,
         user: Some(grant.subject.clone()),
@@ -67,10 +72,10 @@ pub async fn redeem(
     };
     let entry = server.entry(event, caller);
     let claimed = (digest, *grant, consent_id, tokens, entry);
-    match claim(server, claimed, now).await? {
+    match claim(server, claimed, artefact, now).await? {
         Redeemed::Fresh => Ok(response),
         Redeemed::Withdrawn => Err(invalid_grant("the user withdrew the consent").into()),
-        Redeemed::Replayed => Err(revoke::used_before(Artefact::DeviceCode).into()),
+        Redeemed::Replayed => Err(revoke::used_before(artefact).into()),
     }
 }
 
@@ -104,6 +109,7 @@ async fn pending(server: &Server, polled: &Polled, now: i64) -> Result<Refusal> 
 async fn claim(
     server: &Server,
     claimed: (String, Grant, String, Tokens, Entry),
+    artefact: Artefact,
     now: i64,
 ) -> Result<Redeemed> {
     let redeemed = server
@@ -114,7 +120,7 @@ async fn claim(
                 Box::pin(async move {
                     let redeemed = tx.redeem_polled(digest, consent_id, now).await?;
                     if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
-                        let event = revoke::replay(grant, Artefact::DeviceCode);
+                        let event = revoke::replay(grant, artefact);
                         let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
                         tx.record(&entry, now);
                     }

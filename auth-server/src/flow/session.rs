@@ -6,6 +6,7 @@ use crate::protocol::client::{Channel, Client};
 use crate::protocol::event::Caller;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret, same};
 use crate::protocol::session_state;
 use crate::store::{Session, User};
@@ -109,10 +110,10 @@ async fn living(server: &Server, cookie: &Secret) -> Result<Option<(Session, Use
 pub(super) fn joins(
     server: &Server,
     client: &Client,
-    request: &Request,
+    scope: &Scope,
     session: &Session,
 ) -> Vec<(Channel, i64)> {
-    if !request.scope.has("openid") {
+    if !scope.has("openid") {
         return vec![];
     }
     let channels = client.channels(server.config.features).into_iter();

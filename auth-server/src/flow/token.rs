@@ -57,6 +57,8 @@ async fn by_grant(
         }
         TokenRequest::Exchange(request) => exchange::exchange(server, asker, &request).await,
         TokenRequest::Bearer(request) => jwt_bearer::grant(server, asker, &request).await,
-        TokenRequest::Device(request) => polled::redeem(server, asker, &request, grant).await,
+        TokenRequest::Device(request) | TokenRequest::Backchannel(request) => {
+            polled::redeem(server, asker, &request, grant).await
+        }
     }
 }

@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use super::error::Error;
 use super::extract::{Posted, Visitor};
 use super::{pages, render};
-use crate::flow::Server;
 use crate::flow::account::{self, Connected};
+use crate::flow::{Server, ciba};
 use crate::protocol::scope::Scope;
 
 /// `GET /`
@@ -27,6 +27,7 @@ pub(crate) async fn show(
             .iter()
             .map(|connected| row(&server, connected))
             .collect(),
+        waiting: ciba::count(&server, &browser).await?,
         notice: None,
     };
     render::page(&server, &browser, &view, None)

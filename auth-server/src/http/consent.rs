@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::extract::{Posted, Query, Visitor};
@@ -11,9 +10,8 @@ use crate::flow::answer::Next;
 use crate::flow::authorize::{self, Running};
 use crate::flow::session::Browser;
 use crate::flow::{Server, consent};
-use crate::protocol::authorize::{Request, Step};
+use crate::protocol::authorize::Step;
 use crate::protocol::client::GrantType;
-use crate::protocol::details::{self, DetailType};
 use crate::protocol::params::Params;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::invalid_request;
@@ -63,7 +61,7 @@ async fn form(
     let request = &running.request;
     // Staying connected has its own sentence on the page.
     let shown = missing.minus(&Scope::parse("offline_access"));
-    let details = details(server, request);
+    let details = render::details(server, &request.details);
     // What goes beyond scopes weighs more: it is named first.
     let wants = match details.first() {
         Some(detail) => Some(render::uncapitalized(&detail.title)),
@@ -97,23 +95,4 @@ async fn form(
             || request.scope.has("offline_access"),
     };
     render::page(server, browser, &view, Some(request.redirect.uri()))
-}
-
-/// What is asked for beyond scopes, in the words of the configuration.
-fn details(server: &Server, request: &Request) -> Vec<pages::Detail> {
-    let types = &server.config.detail_types;
-    let title = |detail: &Map<String, Value>| {
-        let named = |kind: &&DetailType| detail.get("type") == Some(&json!(kind.name));
-        types
-            .iter()
-            .find(named)
-            .map(|kind| kind.description.clone())
-    };
-    let details = request.details.iter();
-    details
-        .map(|detail| pages::Detail {
-            title: title(detail).unwrap_or_default(),
-            rows: details::rows(detail),
-        })
-        .collect()
 }

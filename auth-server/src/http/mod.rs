@@ -4,6 +4,7 @@ mod account;
 mod authorize;
 mod certificate;
 mod check_session;
+mod ciba;
 mod consent;
 mod cookies;
 mod device;
@@ -64,6 +65,11 @@ pub fn router(server: &Server) -> Router {
     } else {
         api
     };
+    let api = if on.ciba {
+        api.route("/bc-authorize", post(ciba::begin))
+    } else {
+        api
+    };
     let api = api
         // Before the layer, so that preflights reach it first.
         .method_not_allowed_fallback(wrong_method);
@@ -87,6 +93,14 @@ pub fn router(server: &Server) -> Router {
             .route("/device/denied", get(device::denied))
             .route("/device/show", get(device::screen))
             .route("/device/qr.svg", get(device::picture))
+    } else {
+        pages
+    };
+    let pages = if on.ciba {
+        pages
+            .route("/approve", get(ciba::show).post(ciba::decide))
+            .route("/approve/allowed", get(ciba::allowed))
+            .route("/approve/denied", get(ciba::denied))
     } else {
         pages
     };

@@ -10,6 +10,8 @@
 //! | [`DeviceConfirm`] | `device-confirm` | `GET /device/confirm` | `POST /device/confirm`: `csrf`, `user_code`, `shown`, `decision=allow\|deny\|switch` |
 //! | [`DeviceDone`] | `device-allowed`, `device-denied` | `GET /device/allowed`, `GET /device/denied` | – |
 //! | [`DeviceScreen`] | `device-screen` | `GET /device/show` | – |
+//! | [`Approve`] | `approve` | `GET /approve` | `POST /approve`: `csrf`, `request`, `shown`, `decision=allow\|deny\|switch` |
+//! | [`ApproveDone`] | `approve-allowed`, `approve-denied` | `GET /approve/allowed`, `GET /approve/denied` | – |
 //! | [`Logout`] | `logout` | `GET /logout` | `POST /logout`: `csrf`, `request` (a client's), `decision=confirm\|cancel` |
 //! | [`SignedOut`] | `signed-out` | `GET /signed-out` | – |
 //! | [`FormPost`] | `form-post` | `/authorize`, `POST /consent` | the response fields, to the client's redirect URI |
@@ -20,9 +22,11 @@
 //! inline style, so `default-src 'none'; style-src 'self'; img-src 'self' data:` suffices; [`FormPost`] alone
 //! carries one script, under a nonce, and so does [`CheckSession`], which is no page.
 
+mod approve;
 mod device;
 mod error;
 
+pub(crate) use approve::{APPROVE, APPROVE_AGAIN, Approve, ApproveDone, Ask};
 pub(crate) use askama::Template as Page;
 pub(crate) use device::{
     Device, DeviceConfirm, DeviceDone, DeviceScreen, MISSING_CODE, TOO_MANY_CODES, WRONG_CODE,
@@ -78,6 +82,8 @@ pub(crate) struct Hidden {
     pub shown: Option<String>,
     /// Field `user_code`: the device that someone is about to connect.
     pub user_code: Option<String>,
+    /// Field `approve`, [`APPROVE`] or [`APPROVE_AGAIN`]: someone signs in to answer what waits for them.
+    pub approve: Option<&'static str>,
 }
 
 /// Who stands behind a client's name.
@@ -150,6 +156,8 @@ pub(crate) struct SignIn {
     pub app: Option<App>,
     /// Someone is about to connect a device.
     pub for_device: bool,
+    /// Someone is about to answer what an app asked for elsewhere.
+    pub for_approval: bool,
     /// Prefills the name: `login_hint`, or what was typed before.
     pub username: String,
     /// Someone is signed in, but the app asked to be sure (`prompt=login`, `max_age`).
@@ -253,6 +261,8 @@ pub(crate) struct Account {
     /// `None`: nobody is signed in.
     pub user: Option<Visitor>,
     pub apps: Vec<Connected>,
+    /// How many requests wait for an answer.
+    pub waiting: usize,
     /// What was just done: `ChatGPT is disconnected.`
     pub notice: Option<String>,
 }
@@ -371,6 +381,7 @@ mod tests {
             request: Some("rq1".into()),
             shown: None,
             user_code: None,
+            approve: None,
         }
     }
 
@@ -459,6 +470,7 @@ mod tests {
                 scopes: vec![read()],
                 since: "12 March 2026".into(),
             }],
+            waiting: 0,
             notice: None,
         }
     }
@@ -554,6 +566,61 @@ mod tests {
         }
     }
 
+    fn approve(app: &App, count: usize) -> Approve {
+        let ask = |n: usize| Ask {
+            hidden: Hidden {
+                request: Some(format!("rq{n}")),
+                shown: Some("s".into()),
+                ..hidden()
+            },
+            app: app.clone(),
+            message: (n == 0).then(|| "\"><script> W4SCT".into()),
+            wants: Some("read your documents".into()),
+            resource: Some(docs()),
+            scopes: vec![read()],
+            details: vec![Detail {
+                title: "Make a payment".into(),
+                rows: vec![("amount".into(), "12.50 <b>".into())],
+            }],
+            stays_connected: true,
+            again: n == 1,
+            waits: "4 minutes".into(),
+        };
+        Approve {
+            layout: layout(),
+            hidden: Hidden {
+                request: None,
+                ..hidden()
+            },
+            user: alice(),
+            requests: (0..count).map(ask).collect(),
+        }
+    }
+
+    fn approve_pages() -> Vec<(&'static str, Render)> {
+        let done = |allowed| ApproveDone {
+            layout: layout(),
+            allowed,
+        };
+        vec![
+            ("approve", Box::new(|| approve(&app(), 0).render())),
+            ("approve", Box::new(|| approve(&app(), 1).render())),
+            ("approve", Box::new(|| approve(&hostile(), 3).render())),
+            (
+                "account",
+                Box::new(|| {
+                    Account {
+                        waiting: 2,
+                        ..account(app())
+                    }
+                    .render()
+                }),
+            ),
+            ("approve-allowed", Box::new(move || done(true).render())),
+            ("approve-denied", Box::new(move || done(false).render())),
+        ]
+    }
+
     type Render = Box<dyn Fn() -> Result<String, askama::Error>>;
 
     /// Every page in every variant, with its `data-page`.
@@ -639,6 +706,7 @@ mod tests {
         pages
             .into_iter()
             .chain(device_pages())
+            .chain(approve_pages())
             .map(|(name, page)| (name, page().unwrap()))
             .collect()
     }
@@ -925,6 +993,18 @@ mod tests {
             &["error", "error-code"],
         );
         has(&form_post().render().unwrap(), &["continue"]);
+        has(
+            &approve(&app(), 2).render().unwrap(),
+            &[
+                "approve-allow-1",
+                "approve-deny-1",
+                "approve-allow-2",
+                "approve-deny-2",
+                "binding-message-1",
+                "approve-switch",
+                "approve-refresh",
+            ],
+        );
         has(
             &device(false, Some(WRONG_CODE)).render().unwrap(),
             &["user-code", "device-continue", "error"],

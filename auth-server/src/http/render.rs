@@ -3,6 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use serde_json::{Map, Value, json};
 
 use super::cookies;
 use super::error::Error;
@@ -13,6 +14,7 @@ use crate::flow::authorize::Running;
 use crate::flow::logos;
 use crate::flow::session::Browser;
 use crate::protocol::client::{Client, Origin};
+use crate::protocol::details::{self, DetailType, Details};
 use crate::protocol::redirect::{Delivery, RegisteredUri};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::resource::Resource;
@@ -198,6 +200,7 @@ pub(crate) fn hidden(
         request: running.map(|running| running.reference.reveal().to_owned()),
         shown: None,
         user_code: None,
+        approve: None,
     }
 }
 
@@ -296,6 +299,25 @@ pub(crate) fn scopes(registered: &[Resource], ids: &[String], scope: &Scope) -> 
         }
     }
     words
+}
+
+/// What is asked for beyond scopes, in the words of the configuration.
+pub(crate) fn details(server: &Server, details: &Details) -> Vec<pages::Detail> {
+    let types = &server.config.detail_types;
+    let title = |detail: &Map<String, Value>| {
+        let named = |kind: &&DetailType| detail.get("type") == Some(&json!(kind.name));
+        types
+            .iter()
+            .find(named)
+            .map(|kind| kind.description.clone())
+    };
+    details
+        .iter()
+        .map(|detail| pages::Detail {
+            title: title(detail).unwrap_or_default(),
+            rows: details::rows(detail),
+        })
+        .collect()
 }
 
 /// The first thing that a client wants, to complete "… wants to".

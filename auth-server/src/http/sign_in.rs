@@ -26,15 +26,47 @@ pub(crate) async fn show(
     let running = running(&server, &browser, &params).await?;
     let username = running
         .as_ref()
-        .and_then(|running| running.request.login_hint.clone())
-        .unwrap_or_default();
-    let code = device_code(&params);
-    form(&server, &browser, running.as_ref(), code, &username, None).await
+        .and_then(|running| running.request.login_hint.clone());
+    let aim = Aim::of(&params);
+    let known = match (&aim, &browser.signed_in) {
+        (Aim::Approval { again: true }, Some((_, user))) => Some(user.username.clone()),
+        _ => None,
+    };
+    let username = username.or(known).unwrap_or_default();
+    form(&server, &browser, running.as_ref(), aim, &username, None).await
 }
 
-/// The code of the device that someone signs in for.
-fn device_code(params: &Params) -> Option<UserCode> {
-    params.get("user_code").and_then(UserCode::parse)
+/// Where someone signs in for, who came without an authorization request.
+#[derive(Clone)]
+enum Aim {
+    /// The account page.
+    Account,
+    /// The device that shows this code.
+    Device(UserCode),
+    /// What waits for an approval; `again` when that needs a new sign-in.
+    Approval { again: bool },
+}
+
+impl Aim {
+    fn of(params: &Params) -> Aim {
+        let code = params.get("user_code").and_then(UserCode::parse);
+        match (code, params.get("approve")) {
+            (Some(code), _) => Aim::Device(code),
+            (None, Some(text)) => Aim::Approval {
+                again: text == pages::APPROVE_AGAIN,
+            },
+            (None, None) => Aim::Account,
+        }
+    }
+
+    /// The page below the issuer.
+    fn page(&self) -> String {
+        match self {
+            Aim::Account => "/".to_owned(),
+            Aim::Device(code) => format!("/device/confirm?user_code={code}"),
+            Aim::Approval { .. } => "/approve".to_owned(),
+        }
+    }
 }
 
 /// `POST /sign-in`
@@ -51,13 +83,13 @@ pub(crate) async fn submit(
         return render::go(&server, &browser, next);
     }
     let username = sent.get("username").unwrap_or_default().to_owned();
-    let code = device_code(&sent);
+    let aim = Aim::of(&sent);
     let (Some(_), Some(password)) = (sent.get("username"), sent.get("password")) else {
         return form(
             &server,
             &browser,
             running.as_ref(),
-            code,
+            aim,
             &username,
             Some(pages::MISSING_FIELDS),
         )
@@ -70,7 +102,7 @@ pub(crate) async fn submit(
                 &server,
                 &browser,
                 running.as_ref(),
-                code,
+                aim,
                 &username,
                 Some(pages::WRONG_PASSWORD),
             )
@@ -86,7 +118,7 @@ pub(crate) async fn submit(
                 ..browser
             };
             // The session has begun whatever comes next, so its cookie is set on an error page too.
-            let next = proceed(&server, &browser, running.as_ref(), code.as_ref()).await;
+            let next = proceed(&server, &browser, running.as_ref(), &aim).await;
             let mut response = next.unwrap_or_else(IntoResponse::into_response);
             cookies::start_session(&server, &cookie, response.headers_mut());
             cookies::show_state(&server, &browser, response.headers_mut());
@@ -98,7 +130,7 @@ pub(crate) async fn submit(
                 &server,
                 &browser,
                 running.as_ref(),
-                code,
+                aim,
                 &username,
                 Some(pages::TOO_MANY_ATTEMPTS),
             )
@@ -115,20 +147,16 @@ pub(crate) async fn submit(
     }
 }
 
-/// After a sign-in: on with the request or the device that it was for, or to the account page.
+/// After a sign-in: on with what it was for.
 async fn proceed(
     server: &Server,
     browser: &Browser,
     running: Option<&Running>,
-    code: Option<&UserCode>,
+    aim: &Aim,
 ) -> Result<Response, Error> {
     let Some(running) = running else {
-        if let Some(code) = code {
-            let base = server.config.issuer.path();
-            let page = format!("{base}/device/confirm?user_code={code}");
-            return Ok(Redirect::to(&page).into_response());
-        }
-        return Ok(Redirect::to(&format!("{}/", server.config.issuer.path())).into_response());
+        let base = server.config.issuer.path();
+        return Ok(Redirect::to(&format!("{base}{}", aim.page())).into_response());
     };
     let reference = running.reference.reveal();
     // Read again: what is needed next depends on who signed in.
@@ -152,11 +180,17 @@ async fn form(
     server: &Server,
     browser: &Browser,
     running: Option<&Running>,
-    code: Option<UserCode>,
+    aim: Aim,
     username: &str,
     error: Option<&'static str>,
 ) -> Result<Response, Error> {
-    let again = running.is_some_and(|running| running.step == Step::SignIn { again: true });
+    let approval = match aim {
+        Aim::Approval { again: true } => Some(pages::APPROVE_AGAIN),
+        Aim::Approval { again: false } => Some(pages::APPROVE),
+        Aim::Account | Aim::Device(_) => None,
+    };
+    let again = running.is_some_and(|running| running.step == Step::SignIn { again: true })
+        || approval == Some(pages::APPROVE_AGAIN);
     // The user of an earlier session is not the one that the client asked for.
     let other = running.is_some_and(|running| running.step == Step::SignIn { again: false })
         && browser.signed_in.is_some();
@@ -166,9 +200,14 @@ async fn form(
     };
     let view = pages::SignIn {
         layout: render::layout(server),
-        for_device: code.is_some(),
+        for_device: matches!(aim, Aim::Device(_)),
+        for_approval: approval.is_some(),
         hidden: pages::Hidden {
-            user_code: code.map(|code| code.to_string()),
+            approve: approval,
+            user_code: match aim {
+                Aim::Device(code) => Some(code.to_string()),
+                Aim::Account | Aim::Approval { .. } => None,
+            },
             ..render::hidden(server, browser, running)
         },
         app,

@@ -1,14 +1,23 @@
 //! Telling others something, at an address that they registered for it.
 
 use http::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 use url::Url;
 
 use super::{AWAY, Cause, FetchError, Outbound, Share, explain};
 use crate::metrics::METRICS;
+use crate::protocol::secret::Secret;
 use crate::trace;
+
+/// What is told.
+pub enum Message {
+    /// A form.
+    Form(String),
+    /// JSON, from somebody whom the host knows by this bearer token.
+    Json(String, Secret),
+}
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -22,9 +31,9 @@ pub enum Told {
 }
 
 impl Outbound {
-    /// Posts a form at `now`, in unix seconds. Nothing of the answer is read but its status, of which 200 and 204 are good
-    /// (Back-Channel Logout 1.0 §2.8).
-    pub async fn notify(&self, url: &Url, form: String, now: i64) -> Told {
+    /// Posts a message at `now`, in unix seconds. Nothing of the answer is read but its status, of which 200 and 204 are good
+    /// (Back-Channel Logout 1.0 §2.8, CIBA Core 1.0 §10.2).
+    pub async fn notify(&self, url: &Url, message: Message, now: i64) -> Told {
         if let Err(why) = self.may_ask(url) {
             return Told::Refused(Cause::Useless.because(why));
         }
@@ -40,7 +49,7 @@ impl Outbound {
         };
         let asked = Instant::now();
         let span = trace::outbound(url.host_str().unwrap_or_default());
-        let answer = self.post(url, form).instrument(span).await;
+        let answer = self.post(url, message).instrument(span).await;
         let outcome = answer
             .as_ref()
             .err()
@@ -57,11 +66,21 @@ impl Outbound {
         Told::Refused(error)
     }
 
-    async fn post(&self, url: &Url, form: String) -> Result<(), FetchError> {
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+    async fn post(&self, url: &Url, message: Message) -> Result<(), FetchError> {
+        let (kind, body, bearer) = match message {
+            Message::Form(body) => ("application/x-www-form-urlencoded", body, None),
+            Message::Json(body, bearer) => ("application/json", body, Some(bearer)),
+        };
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        if let Some(bearer) = bearer {
+            let value = HeaderValue::from_str(&format!("Bearer {}", bearer.reveal()));
+            let why = "the token is no value of a header";
+            let mut value = value.map_err(|_| Cause::Useless.because(why))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         trace::name_parent(&mut headers);
-        let request = self.client.post(url.clone()).headers(headers).body(form);
+        let request = self.client.post(url.clone()).headers(headers).body(body);
         let answer = request.send().await;
         let answer = answer.map_err(|error| Cause::Away.because(explain(&error)))?;
         match answer.status() {

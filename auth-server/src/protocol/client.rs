@@ -13,15 +13,19 @@ use super::secret::{Digest, fingerprint};
 use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
+mod backchannel;
 mod certified;
 mod encryption;
+mod grant_type;
 mod logout;
 mod metadata;
 mod policy;
 mod secret;
 mod support;
 
+pub use backchannel::Delivery;
 pub use certified::Certified;
+pub use grant_type::GrantType;
 pub use logout::Channel;
 pub use metadata::Metadata;
 pub use secret::{Kept, SharedSecret};
@@ -69,73 +73,6 @@ impl Origin {
     #[must_use]
     pub fn is_operators(self) -> bool {
         matches!(self, Origin::Static | Origin::Operator)
-    }
-}
-
-/// The grants that this server has; others in a client's metadata are ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GrantType {
-    /// RFC 6749 §4.1
-    AuthorizationCode,
-    /// RFC 6749 §6
-    RefreshToken,
-    /// RFC 6749 §4.4
-    ClientCredentials,
-    /// RFC 8628 §3.4
-    DeviceCode,
-    /// RFC 8693
-    TokenExchange,
-    /// RFC 7523 §2.1
-    JwtBearer,
-}
-
-impl GrantType {
-    /// Every grant, in the order of the metadata document.
-    pub const ALL: [GrantType; 6] = [
-        GrantType::AuthorizationCode,
-        GrantType::RefreshToken,
-        GrantType::ClientCredentials,
-        GrantType::DeviceCode,
-        GrantType::TokenExchange,
-        GrantType::JwtBearer,
-    ];
-
-    /// The value of `grant_type`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            GrantType::AuthorizationCode => "authorization_code",
-            GrantType::RefreshToken => "refresh_token",
-            GrantType::ClientCredentials => "client_credentials",
-            GrantType::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
-            GrantType::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
-            GrantType::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
-        }
-    }
-
-    /// True when only clients that the operator added and that authenticate may use it.
-    fn needs_operator(self) -> bool {
-        matches!(
-            self,
-            GrantType::ClientCredentials | GrantType::TokenExchange
-        )
-    }
-
-    /// True when tokens may come of a remembered consent: then a client that declares it later may do more with it. The
-    /// others ask the user each time or have a policy of their own.
-    fn uses_remembered_consent(self) -> bool {
-        matches!(
-            self,
-            GrantType::AuthorizationCode | GrantType::RefreshToken | GrantType::ClientCredentials
-        )
-    }
-
-    /// Reads a `grant_type`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<GrantType> {
-        GrantType::ALL
-            .into_iter()
-            .find(|grant| grant.as_str() == text)
     }
 }
 

@@ -85,13 +85,7 @@ pub fn accept(
     registered: &[Resource],
 ) -> Result<Asked, Refusal> {
     params.refuse_repeats()?;
-    if !client.may(grant) {
-        return Err(Refusal::new(
-            Code::UnauthorizedClient,
-            format!("this client may not use {}", grant.as_str()),
-        )
-        .setting("clients.grant_types"));
-    }
+    allowed(client, grant)?;
     let resources = authorize::resources(params, client, registered)?;
     Ok(Asked {
         scope: authorize::scope(params.get("scope"), client, &resources)?,
@@ -100,6 +94,15 @@ pub fn accept(
             .map(|resource| resource.id.clone())
             .collect(),
     })
+}
+
+/// Refuses a client that does not have the grant.
+pub fn allowed(client: &Client, grant: GrantType) -> Result<(), Refusal> {
+    if client.may(grant) {
+        return Ok(());
+    }
+    let why = format!("this client may not use {}", grant.as_str());
+    Err(Refusal::new(Code::UnauthorizedClient, why).setting("clients.grant_types"))
 }
 
 #[cfg(test)]

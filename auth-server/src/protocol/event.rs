@@ -45,6 +45,23 @@ pub enum Event {
         user: Option<String>,
         client: String,
     },
+    /// A client asks this user to approve something elsewhere (CIBA).
+    ApprovalAsked { user: String, client: String },
+    /// A client named somebody whom nobody knows.
+    ApprovalRefused { client: String, why: String },
+    /// Too many requests of the client, or for the user, came before.
+    ApprovalThrottled {
+        user: Option<String>,
+        client: String,
+    },
+    /// A client was told that its user has answered.
+    Ping { user: String, client: String },
+    /// A client could not be told of it.
+    PingGivenUp {
+        user: String,
+        client: String,
+        why: String,
+    },
     /// Somebody typed a user code that no device shows.
     UserCodeRefused { user: Option<String> },
     /// A user code was not looked at, because too many came before.
@@ -132,6 +149,8 @@ pub enum Artefact {
     RefreshToken,
     /// A device code.
     DeviceCode,
+    /// An `auth_req_id`.
+    AuthenticationRequest,
 }
 
 /// What the operator did.
@@ -249,6 +268,22 @@ impl Event {
             Event::Consent { user, client, .. } => (Kind::Consent, Done, Some(user), Some(client)),
             Event::ConsentRefused { user, client } => {
                 (Kind::Consent, Refused, user.as_deref(), Some(client))
+            }
+            Event::ApprovalAsked { user, client } => {
+                (Kind::ApprovalRequest, Done, Some(user), Some(client))
+            }
+            Event::ApprovalRefused { client, .. } => {
+                (Kind::ApprovalRequest, Refused, None, Some(client))
+            }
+            Event::ApprovalThrottled { user, client } => (
+                Kind::ApprovalRequest,
+                Throttled,
+                user.as_deref(),
+                Some(client),
+            ),
+            Event::Ping { user, client } => (Kind::Ping, Done, Some(user), Some(client)),
+            Event::PingGivenUp { user, client, .. } => {
+                (Kind::Ping, Refused, Some(user), Some(client))
             }
             Event::UserCodeRefused { user } => (Kind::UserCode, Refused, user.as_deref(), None),
             Event::UserCodeThrottled { user } => (Kind::UserCode, Throttled, user.as_deref(), None),

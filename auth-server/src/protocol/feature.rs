@@ -25,6 +25,8 @@ pub struct Features {
     pub session_management: bool,
     /// Device authorization (RFC 8628).
     pub device: bool,
+    /// Backchannel authentication, poll and ping (CIBA Core 1.0).
+    pub ciba: bool,
     /// Identity assertions between authorization servers (ID-JAG).
     pub id_jag: bool,
     /// JWTs of trusted issuers as grants (RFC 7523).
@@ -67,6 +69,7 @@ impl Default for Features {
             frontchannel_logout: true,
             session_management: false,
             device: false,
+            ciba: false,
             id_jag: false,
             jwt_bearer: false,
             token_exchange: false,
@@ -95,6 +98,7 @@ impl Features {
             | GrantType::RefreshToken
             | GrantType::ClientCredentials => true,
             GrantType::DeviceCode => self.device,
+            GrantType::Backchannel => self.ciba,
             GrantType::TokenExchange => self.token_exchange,
             GrantType::JwtBearer => self.jwt_bearer,
         }

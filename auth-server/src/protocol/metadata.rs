@@ -112,6 +112,9 @@ pub fn document(issuer: &Issuer, resources: &[Resource], on: Capabilities<'_>) -
     if on.features.device {
         document["device_authorization_endpoint"] = json!(issuer.url("/device_authorization"));
     }
+    if on.features.ciba {
+        backchannel(&mut document, issuer);
+    }
     bound(&mut document, issuer, on);
     if !resources.is_empty() {
         document["protected_resources"] = json!(
@@ -145,6 +148,15 @@ fn requests(document: &mut Value, issuer: &Issuer, on: Capabilities<'_>, ours: &
         let names: Vec<_> = on.levels.iter().map(|level| &level.name).collect();
         document["acr_values_supported"] = json!(names);
     }
+}
+
+/// CIBA Core 1.0 §4
+fn backchannel(document: &mut Value, issuer: &Issuer) {
+    document["backchannel_authentication_endpoint"] = json!(issuer.url("/bc-authorize"));
+    document["backchannel_token_delivery_modes_supported"] = json!(["poll", "ping"]);
+    document["backchannel_authentication_request_signing_alg_values_supported"] =
+        json!(Alg::ALL.map(Alg::as_str));
+    document["backchannel_user_code_parameter_supported"] = json!(false);
 }
 
 /// What there is for the ends of sessions.

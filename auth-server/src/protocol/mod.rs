@@ -17,6 +17,7 @@
 //! | RFC 7523 §2.1 JWTs as grants, ID-JAG | [`trusted`] |
 //! | RFC 8693 token exchange | [`exchange`] |
 //! | RFC 8628 device authorization | [`device`], [`polled`] |
+//! | CIBA Core backchannel authentication | [`ciba`], [`polled`] |
 //! | RFC 5280 certificates | [`certificate`] |
 //! | RFC 8414, OIDC Discovery | [`metadata`] |
 //! | OIDC Core §2, §5.5.1.1 `acr` | [`acr`] |
@@ -30,6 +31,7 @@
 pub mod acr;
 pub mod authorize;
 pub mod certificate;
+pub mod ciba;
 pub mod claims;
 pub mod claims_request;
 pub mod client;

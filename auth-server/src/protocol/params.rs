@@ -92,6 +92,11 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The name of each parameter, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The value of `name`, refused when it stands more than once.
     pub fn once(&self, name: &str) -> Result<Option<&str>, Refusal> {
         let mut values = self.all(name);

@@ -1,7 +1,10 @@
-//! What a client polls for until its user has answered elsewhere (RFC 8628 §3.4, §3.5): facts that never change, and
-//! where it stands.
+//! What a client polls for until its user has answered elsewhere (RFC 8628 §3.4, §3.5, CIBA Core 1.0 §10.1): facts that
+//! never change, and where it stands.
 
+use super::ciba::Named;
+use super::client::GrantType;
 use super::device::Asked;
+use super::event::Artefact;
 use super::grant::Grant;
 
 /// What a slow-down adds to the pause between two polls, in seconds (RFC 8628 §3.5).
@@ -24,8 +27,19 @@ pub struct Polled {
     pub pause: i64,
     /// Unix seconds.
     pub expires_at: i64,
+    /// How the user comes to it.
+    pub way: Way,
     /// What the user answered.
     pub answer: Answer,
+}
+
+/// How the user comes to a request.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// By the code that a device shows (RFC 8628).
+    UserCode,
+    /// The client named the user (CIBA Core 1.0).
+    Named(Box<Named>),
 }
 
 /// What the user answered.
@@ -47,6 +61,24 @@ pub enum Answer {
 }
 
 impl Polled {
+    /// The grant by which it is redeemed.
+    #[must_use]
+    pub fn grant_type(&self) -> GrantType {
+        match self.way {
+            Way::UserCode => GrantType::DeviceCode,
+            Way::Named(_) => GrantType::Backchannel,
+        }
+    }
+
+    /// What the client polls with.
+    #[must_use]
+    pub fn artefact(&self) -> Artefact {
+        match self.way {
+            Way::UserCode => Artefact::DeviceCode,
+            Way::Named(_) => Artefact::AuthenticationRequest,
+        }
+    }
+
     /// True while the user may answer.
     #[must_use]
     pub fn waits(&self, now: i64) -> bool {

@@ -53,6 +53,10 @@ pub enum Code {
     SlowDown,
     /// RFC 8628 §3.5
     ExpiredToken,
+    /// CIBA Core 1.0 §13
+    UnknownUserId,
+    /// CIBA Core 1.0 §13
+    InvalidBindingMessage,
     /// RFC 7591 §3.2.2
     InvalidRedirectUri,
     /// RFC 7591 §3.2.2
@@ -103,6 +107,8 @@ impl Code {
             Code::AuthorizationPending => "authorization_pending",
             Code::SlowDown => "slow_down",
             Code::ExpiredToken => "expired_token",
+            Code::UnknownUserId => "unknown_user_id",
+            Code::InvalidBindingMessage => "invalid_binding_message",
             Code::InvalidRedirectUri => "invalid_redirect_uri",
             Code::InvalidClientMetadata => "invalid_client_metadata",
             Code::InvalidToken => "invalid_token",

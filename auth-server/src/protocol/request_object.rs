@@ -65,9 +65,59 @@ pub fn accept(
     issuer: &str,
     now: i64,
 ) -> Result<Params, Refusal> {
+    let registered = client.metadata.request_object_signing_alg.as_deref();
+    check_header(client, header, registered)?;
+    read(client, claims, issuer, now)
+}
+
+/// A signed authentication request (CIBA Core 1.0 §7.1.1).
+#[derive(Debug)]
+pub struct Signed {
+    /// What it asks.
+    pub params: Params,
+    /// It counts once.
+    pub jti: String,
+    /// Unix seconds.
+    pub expires_at: i64,
+}
+
+/// The same for an authentication request, which has to say more (CIBA Core 1.0 §7.1.1).
+pub fn accept_authentication(
+    client: &Client,
+    header: &jwt::Header,
+    claims: &jwt::Claims,
+    issuer: &str,
+    now: i64,
+) -> Result<Signed, Refusal> {
+    let metadata = &client.metadata;
+    let registered = metadata
+        .backchannel_authentication_request_signing_alg
+        .as_deref();
+    check_header(client, header, registered)?;
+    let needed = ["aud", "iss", "exp", "iat", "nbf", "jti"];
+    if needed.iter().any(|name| !claims.contains_key(*name)) {
+        return Err(invalid_object(
+            "aud, iss, exp, iat, nbf and jti are needed (CIBA Core 7.1.1)",
+        ));
+    }
+    let params = read(client, claims, issuer, now)?;
+    let jti = claims.get("jti").and_then(Value::as_str);
+    let exp = jwt::seconds(claims, "exp").filter(|exp| *exp <= now + LONGEST_LIFE + LEEWAY);
+    match (jti.filter(|jti| !jti.is_empty()), exp) {
+        (Some(jti), Some(expires_at)) => Ok(Signed {
+            params,
+            jti: jti.to_owned(),
+            expires_at: expires_at + LEEWAY,
+        }),
+        (None, _) => Err(invalid_object("jti must be text")),
+        (_, None) => Err(invalid_object("exp is more than an hour away")),
+    }
+}
+
+/// The claims, whatever the header says.
+fn read(client: &Client, claims: &jwt::Claims, issuer: &str, now: i64) -> Result<Params, Refusal> {
     let refuse = |why: &str| Err(invalid_object(why));
     let text = |name| claims.get(name).and_then(Value::as_str);
-    check_header(client, header)?;
     if text("client_id").is_some_and(|id| id != client.id) {
         return refuse("client_id is that of another client");
     }
@@ -97,7 +147,12 @@ pub fn accept(
     Ok(params)
 }
 
-fn check_header(client: &Client, header: &jwt::Header) -> Result<(), Refusal> {
+/// `registered` is the one algorithm that the client registered for it.
+fn check_header(
+    client: &Client,
+    header: &jwt::Header,
+    registered: Option<&str>,
+) -> Result<(), Refusal> {
     let text = |name| header.get(name).and_then(Value::as_str);
     let is_request = |typ: &str| {
         let typ = typ.to_ascii_lowercase();
@@ -111,11 +166,8 @@ fn check_header(client: &Client, header: &jwt::Header) -> Result<(), Refusal> {
     if header.contains_key("typ") && !text("typ").is_some_and(is_request) {
         return Err(invalid_object("typ must be oauth-authz-req+jwt or JWT"));
     }
-    let registered = client.metadata.request_object_signing_alg.as_deref();
     if registered.is_some_and(|alg| text("alg") != Some(alg)) {
-        return Err(invalid_object(
-            "alg must be the registered request_object_signing_alg",
-        ));
+        return Err(invalid_object("alg must be the registered one"));
     }
     if client.is_fapi() && text("alg") == Some("RS256") {
         return Err(invalid_object("FAPI allows PS256, ES256 and EdDSA"));
@@ -267,7 +319,8 @@ mod tests {
         let client = client(&json!({"request_object_signing_alg": "ES256"}));
         let check = |alg: &str| {
             let header = json!({"alg": alg});
-            check_header(&client, header.as_object().unwrap())
+            let registered = client.metadata.request_object_signing_alg.as_deref();
+            check_header(&client, header.as_object().unwrap(), registered)
         };
         assert!(check("ES256").is_ok());
         assert!(check("RS256").is_err());

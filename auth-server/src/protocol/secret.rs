@@ -27,6 +27,8 @@ pub enum Kind {
     Request,
     /// Device code (RFC 8628).
     Device,
+    /// What a client of backchannel authentication polls with (CIBA Core 1.0 §7.3).
+    Backchannel,
     /// Reference to a pushed authorization request.
     Pushed,
     /// Reference to the page after a logout.
@@ -51,6 +53,7 @@ impl Kind {
             Kind::Browser => "bs_",
             Kind::Request => "rq_",
             Kind::Device => "de_",
+            Kind::Backchannel => "bc_",
             Kind::Pushed => "pr_",
             Kind::Farewell => "fw_",
         }

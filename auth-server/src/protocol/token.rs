@@ -23,6 +23,8 @@ pub enum TokenRequest {
     ClientCredentials(ClientCredentialsRequest),
     /// `grant_type=urn:ietf:params:oauth:grant-type:device_code`
     Device(PollRequest),
+    /// `grant_type=urn:openid:params:grant-type:ciba`
+    Backchannel(PollRequest),
     /// `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`
     Exchange(ExchangeRequest),
     /// `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`
@@ -79,13 +81,15 @@ pub struct ClientCredentialsRequest {
     pub resources: Vec<String>,
 }
 
-/// A client asks whether its user has answered (RFC 8628 §3.4).
+/// A client asks whether its user has answered (RFC 8628 §3.4, CIBA Core 1.0 §10.1).
 #[derive(Clone)]
 pub struct PollRequest {
     /// What it was given to poll with.
     pub code: Secret,
     /// Resource indicators, at most what was authorized.
     pub resources: Vec<String>,
+    /// `authorization_details`, at most what was granted (RFC 9396 §6).
+    pub details: Option<String>,
 }
 
 impl TokenRequest {
@@ -123,6 +127,12 @@ impl TokenRequest {
             Some(GrantType::DeviceCode) => Ok(TokenRequest::Device(PollRequest {
                 code: Secret::presented(params.need("device_code")?),
                 resources,
+                details,
+            })),
+            Some(GrantType::Backchannel) => Ok(TokenRequest::Backchannel(PollRequest {
+                code: Secret::presented(params.need("auth_req_id")?),
+                resources,
+                details,
             })),
             Some(GrantType::TokenExchange) => {
                 Ok(TokenRequest::Exchange(ExchangeRequest::parse(params)?))
@@ -153,6 +163,7 @@ impl TokenRequest {
             TokenRequest::Refresh(_) => GrantType::RefreshToken,
             TokenRequest::ClientCredentials(_) => GrantType::ClientCredentials,
             TokenRequest::Device(_) => GrantType::DeviceCode,
+            TokenRequest::Backchannel(_) => GrantType::Backchannel,
             TokenRequest::Exchange(_) => GrantType::TokenExchange,
             TokenRequest::Bearer(_) => GrantType::JwtBearer,
         }

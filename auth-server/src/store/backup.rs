@@ -238,9 +238,10 @@ impl Tx {
     /// Ends what people allowed and every session: grants, codes, sessions, requests and consents. Returns how many
     /// grants were alive.
     pub async fn end_everything(&mut self, now: i64) -> Result<u64, sqlx::Error> {
-        const OTHERS: [&str; 5] = [
+        const OTHERS: [&str; 6] = [
             "DELETE FROM codes",
             "DELETE FROM polled",
+            "DELETE FROM pings",
             "DELETE FROM sessions",
             "DELETE FROM requests",
             "DELETE FROM consents",

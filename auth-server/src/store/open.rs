@@ -44,6 +44,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "pushed_requests",
         include_str!("../../../migrations/0013_pushed_requests.sql"),
     ),
+    (
+        14,
+        "ciba",
+        include_str!("../../../migrations/0014_ciba.sql"),
+    ),
 ];
 /// Connections that read beside the writer.
 const READERS: u32 = 4;

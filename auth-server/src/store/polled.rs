@@ -1,9 +1,10 @@
 //! What clients poll for. A request that waits for its user is answered once and redeemed once; both are one statement.
 
 use super::{Error, Redeemed, Store, Tx, from_json, read, resource_key, to_json, write};
+use crate::protocol::ciba::Named;
 use crate::protocol::device::Asked;
 use crate::protocol::grant::Grant;
-use crate::protocol::polled::{Answer, EARLY, Polled, SLOWER, SLOWEST};
+use crate::protocol::polled::{Answer, EARLY, Polled, SLOWER, SLOWEST, Way};
 use crate::protocol::scope::Scope;
 
 #[derive(sqlx::FromRow)]
@@ -18,6 +19,7 @@ struct Row {
     consent_id: Option<String>,
     grant_facts: Option<String>,
     used_at: Option<i64>,
+    named: Option<String>,
 }
 
 impl TryFrom<Row> for Polled {
@@ -32,6 +34,10 @@ impl TryFrom<Row> for Polled {
             },
             _ => Answer::None,
         };
+        let way = match row.named {
+            Some(named) => Way::Named(Box::new(from_json::<Named>("polled", &named)?)),
+            None => Way::UserCode,
+        };
         Ok(Polled {
             digest: row.digest,
             client_id: row.client_id,
@@ -41,6 +47,7 @@ impl TryFrom<Row> for Polled {
             },
             pause: row.pause,
             expires_at: row.expires_at,
+            way,
             answer,
         })
     }
@@ -50,7 +57,7 @@ impl Store {
     /// The request that a client polls for.
     #[tracing::instrument(target = "otel", name = "store.polled", skip_all)]
     pub async fn polled(&self, digest: &str) -> Result<Option<Polled>, Error> {
-        const SQL: &str = "SELECT digest, client_id, scope, resources, pause, expires_at, denied_at, consent_id, grant_facts, used_at \
+        const SQL: &str = "SELECT digest, client_id, scope, resources, pause, expires_at, denied_at, consent_id, grant_facts, used_at, named \
                            FROM polled WHERE digest = $1";
         let row: Option<Row> =
             read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?);
@@ -60,15 +67,67 @@ impl Store {
     /// The request behind the digest of a user code.
     #[tracing::instrument(target = "otel", name = "store.polled_by_user_code", skip_all)]
     pub async fn polled_by_user_code(&self, digest: &str) -> Result<Option<Polled>, Error> {
-        const SQL: &str = "SELECT digest, client_id, scope, resources, pause, expires_at, denied_at, consent_id, grant_facts, used_at \
+        const SQL: &str = "SELECT digest, client_id, scope, resources, pause, expires_at, denied_at, consent_id, grant_facts, used_at, named \
                            FROM polled WHERE user_code = $1";
         let row: Option<Row> =
             read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?);
         row.map(Polled::try_from).transpose()
     }
+
+    /// At most `most` requests that wait for this user, those that end first.
+    #[tracing::instrument(target = "otel", name = "store.polled_for", skip_all)]
+    pub async fn polled_for(
+        &self,
+        user_id: &str,
+        most: i64,
+        now: i64,
+    ) -> Result<Vec<Polled>, Error> {
+        const SQL: &str = "SELECT digest, client_id, scope, resources, pause, expires_at, denied_at, consent_id, grant_facts, used_at, named \
+                           FROM polled WHERE user_id = $1 AND expires_at > $2 AND allowed_at IS NULL AND denied_at IS NULL \
+                           ORDER BY expires_at, digest LIMIT $3";
+        let rows: Vec<Row> = read!(self, c => sqlx::query_as(SQL).bind(user_id).bind(now).bind(most).fetch_all(c).await?);
+        rows.into_iter().map(Polled::try_from).collect()
+    }
+}
+
+/// How many requests may wait at once.
+#[derive(Clone, Copy, Debug)]
+pub struct MostWaiting {
+    /// For one user, of all clients.
+    pub user: i64,
+    /// For one user, of one client.
+    pub user_and_client: i64,
+    /// Of one client.
+    pub client: i64,
 }
 
 impl Tx {
+    /// Keeps a new request that names its user, unless too many wait; false then. `owner` stands for its client.
+    pub async fn insert_named(
+        &mut self,
+        row: &Polled,
+        owner: &str,
+        most: MostWaiting,
+        now: i64,
+    ) -> Result<bool, sqlx::Error> {
+        const SQL: &str = "INSERT INTO polled (digest, client_id, network, scope, resources, pause, expires_at, user_id, named) \
+                           SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 \
+                           WHERE (SELECT COUNT(*) FROM polled WHERE user_id = $8 AND expires_at > $10 \
+                                  AND allowed_at IS NULL AND denied_at IS NULL) < $11 \
+                           AND (SELECT COUNT(*) FROM polled WHERE user_id = $8 AND client_id = $2 AND expires_at > $10 \
+                                AND allowed_at IS NULL AND denied_at IS NULL) < $12 \
+                           AND (SELECT COUNT(*) FROM polled WHERE network = $3 AND expires_at > $10 AND used_at IS NULL) < $13";
+        let Way::Named(named) = &row.way else {
+            return Ok(false);
+        };
+        write!(self, c => sqlx::query(SQL)
+            .bind(&row.digest).bind(&row.client_id).bind(owner)
+            .bind(row.asked.scope.to_string()).bind(resource_key(&row.asked.resources)).bind(row.pause).bind(row.expires_at)
+            .bind(&named.user_id).bind(to_json(&**named))
+            .bind(now).bind(most.user).bind(most.user_and_client).bind(most.client)
+            .execute(c).await.map(|done| done.rows_affected() == 1))
+    }
+
     /// Keeps a new request unless its user code is taken or `most` of the same network wait already; false then.
     pub async fn insert_polled(
         &mut self,

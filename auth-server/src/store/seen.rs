@@ -11,16 +11,19 @@ pub enum Purpose {
     Dpop,
     /// A JWT of a trusted issuer (RFC 7523 §3, `jti`).
     Jwt,
+    /// A signed authentication request (CIBA Core 1.0 §7.1.1, `jti`).
+    Request,
     /// An access token that was revoked before its end.
     Revoked,
 }
 
 impl Purpose {
     /// Every purpose: each is swept.
-    pub const ALL: [Purpose; 4] = [
+    pub const ALL: [Purpose; 5] = [
         Purpose::Assertion,
         Purpose::Dpop,
         Purpose::Jwt,
+        Purpose::Request,
         Purpose::Revoked,
     ];
 
@@ -31,6 +34,7 @@ impl Purpose {
             Purpose::Assertion => "assertion",
             Purpose::Dpop => "dpop",
             Purpose::Jwt => "jwt",
+            Purpose::Request => "request",
             Purpose::Revoked => "revoked",
         }
     }

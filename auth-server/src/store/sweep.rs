@@ -82,6 +82,10 @@ const STATEMENTS: &[(&str, i64)] = &[
         2 * 86_400,
     ),
     (
+        "DELETE FROM pings WHERE digest IN (SELECT digest FROM pings WHERE expires_at < $1 LIMIT $2)",
+        0,
+    ),
+    (
         "DELETE FROM farewells WHERE digest IN (SELECT digest FROM farewells WHERE expires_at < $1 LIMIT $2)",
         0,
     ),
@@ -100,6 +104,7 @@ const STATEMENTS: &[(&str, i64)] = &[
     (seen!("assertion"), 0),
     (seen!("dpop"), 0),
     (seen!("jwt"), 0),
+    (seen!("request"), 0),
     (seen!("revoked"), 0),
 ];
 

@@ -82,6 +82,16 @@ impl Store {
         row.map(User::try_from).transpose()
     }
 
+    /// The user of a living session, by its public id.
+    #[tracing::instrument(target = "otel", name = "store.user_of_session", skip_all)]
+    pub async fn user_of_session(&self, sid: &str) -> Result<Option<User>, Error> {
+        const SQL: &str = "SELECT u.id, u.username, u.password_hash, u.claims, u.disabled_at FROM users u \
+                           JOIN sessions s ON s.user_id = u.id WHERE s.sid = $1";
+        let row: Option<Row> =
+            read!(self, c => sqlx::query_as(SQL).bind(sid).fetch_optional(c).await?);
+        row.map(User::try_from).transpose()
+    }
+
     /// At most `limit` users by name, after `after`.
     #[tracing::instrument(target = "otel", name = "store.users", skip_all)]
     pub async fn users(&self, after: &str, limit: i64) -> Result<Vec<User>, Error> {

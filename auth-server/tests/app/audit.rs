@@ -173,11 +173,16 @@ async fn each_kind_of_event_says_who_what_client_address_and_outcome() {
         live(&app).await;
         let rows = trail(&app).await;
         let seen: BTreeSet<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
-        // Commands, documents, devices and logout notices have their own tests.
+        // Commands, documents, devices, approvals and notices have their own tests.
         for kind in Kind::ALL {
             let elsewhere = matches!(
                 kind,
-                Kind::Operator | Kind::Document | Kind::UserCode | Kind::LogoutNotice
+                Kind::Operator
+                    | Kind::Document
+                    | Kind::UserCode
+                    | Kind::LogoutNotice
+                    | Kind::ApprovalRequest
+                    | Kind::Ping
             );
             assert_eq!(seen.contains(kind.as_str()), !elsewhere, "{kind:?}");
         }

@@ -28,6 +28,8 @@ struct Shelf {
     asked: Vec<String>,
     /// The bodies that were posted, with their URLs.
     posted: Vec<(String, String)>,
+    /// Their heads.
+    heads: Vec<(String, String)>,
 }
 
 impl Hosts {
@@ -99,6 +101,13 @@ impl Hosts {
         posted.map(|(_, body)| body.clone()).collect()
     }
 
+    /// The heads of what was posted to a URL, oldest first.
+    pub(crate) fn heads(&self, url: &str) -> Vec<String> {
+        let held = self.shelf.lock().unwrap();
+        let heads = held.heads.iter().filter(|(posted, _)| posted == url);
+        heads.map(|(_, head)| head.clone()).collect()
+    }
+
     /// The settings under which these hosts are reached.
     pub(crate) fn settings(&self) -> config::Outbound {
         let hosts = self.names.iter().map(|name| (name.clone(), self.address));
@@ -168,6 +177,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, shelf: Arc<Mutex<Shelf>
         if head.starts_with("POST ") {
             let body = String::from_utf8(body).unwrap();
             shelf.posted.push((url.clone(), body));
+            shelf.heads.push((url.clone(), head.clone()));
         }
         shelf.answers.get(&url).cloned()
     };

@@ -6,6 +6,7 @@ mod audit;
 mod authority;
 mod authorize;
 mod cache;
+mod ciba;
 mod claims;
 mod cli;
 mod client_auth;

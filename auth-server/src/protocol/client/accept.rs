@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::encryption::Answer;
-use super::{Accepted, Certified, Client, GrantType, KeySource, Metadata, Method, Origin, logout};
+use super::{
+    Accepted, Certified, Client, GrantType, KeySource, Metadata, Method, Origin, backchannel,
+    logout,
+};
 use crate::protocol::jwt;
 use crate::protocol::redirect::{RegisteredUri, ResponseType};
 use crate::protocol::refusal::{Code, Refusal};
@@ -49,6 +52,7 @@ impl Client {
             }
         }
         check_assertion_alg(&metadata, method)?;
+        backchannel::check(&mut metadata, grants.contains(&GrantType::Backchannel))?;
         metadata.token_endpoint_auth_method = Some(method.as_str().to_owned());
         metadata.token_endpoint_auth_methods_supported = None;
         metadata.grant_types = Some(
@@ -180,7 +184,8 @@ pub(super) fn key_source(metadata: &Metadata) -> Result<Option<KeySource>, Refus
     }
 }
 
-/// Unknown grants are dropped, and machine grants of clients that nobody vouched for too (rule A-45).
+/// Unknown grants are dropped, and those that this client may not use: machine grants of clients that nobody vouched for,
+/// and what needs a client that authenticates (rule A-45).
 fn grants(
     metadata: &Metadata,
     origin: Origin,
@@ -189,15 +194,11 @@ fn grants(
     let Some(declared) = &metadata.grant_types else {
         return Ok(BTreeSet::from([GrantType::AuthorizationCode]));
     };
-    let machine = origin.is_operators() && method != Method::None;
+    let may = |grant: &GrantType| grant.is_for(origin.is_operators(), method != Method::None);
     let grants: BTreeSet<_> = declared
         .iter()
         .filter_map(|text| GrantType::parse(text))
-        .filter(|grant| !grant.needs_operator() || machine)
-        // A workload of the operator's has no secret; anybody else who brings an assertion proves who it is.
-        .filter(|grant| {
-            *grant != GrantType::JwtBearer || origin.is_operators() || method != Method::None
-        })
+        .filter(may)
         .collect();
     if grants.is_empty() && !origin.is_operators() {
         return Err(invalid_metadata(
@@ -205,11 +206,10 @@ fn grants(
         ));
     }
     if origin.is_operators()
-        && !machine
         && let Some(grant) = declared
             .iter()
             .filter_map(|text| GrantType::parse(text))
-            .find(|grant| grant.needs_operator())
+            .find(|grant| !may(grant))
     {
         return Err(invalid_metadata(format!(
             "{} needs a client that authenticates (RFC 6749 4.4)",

@@ -77,7 +77,7 @@ pub(super) fn check(metadata: &Metadata, redirects: &[RegisteredUri]) -> Result<
 }
 
 /// The rules for a redirect URI hold for these too: https, or http on loopback, or an app's own scheme; no fragment.
-fn registered(member: &str, uri: &str) -> Result<RegisteredUri, Refusal> {
+pub(super) fn registered(member: &str, uri: &str) -> Result<RegisteredUri, Refusal> {
     RegisteredUri::parse(uri).map_err(|refusal| {
         invalid_metadata(refusal.description.replacen("redirect_uri", member, 1))
     })

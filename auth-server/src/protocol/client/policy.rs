@@ -57,7 +57,10 @@ impl Metadata {
             userinfo_alg(self)?,
             authorization_alg(self)?,
         ];
-        if algs.contains(&Some(Alg::Rs256)) {
+        let request = self
+            .backchannel_authentication_request_signing_alg
+            .as_deref();
+        if algs.contains(&Some(Alg::Rs256)) || request == Some("RS256") {
             return refuse("profile fapi2 signs with PS256, ES256 or EdDSA, never RS256");
         }
         let types = self.response_types.as_deref().unwrap_or_default();

@@ -8,6 +8,8 @@ pub enum Kind {
     SignOut,
     LogoutNotice,
     Consent,
+    ApprovalRequest,
+    Ping,
     UserCode,
     Disconnect,
     TokensIssued,
@@ -36,11 +38,13 @@ pub enum Outcome {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 19] = [
         Kind::SignIn,
         Kind::SignOut,
         Kind::LogoutNotice,
         Kind::Consent,
+        Kind::ApprovalRequest,
+        Kind::Ping,
         Kind::UserCode,
         Kind::Disconnect,
         Kind::TokensIssued,
@@ -64,6 +68,8 @@ impl Kind {
             Kind::SignOut => "sign_out",
             Kind::LogoutNotice => "logout_notice",
             Kind::Consent => "consent",
+            Kind::ApprovalRequest => "approval_request",
+            Kind::Ping => "ping",
             Kind::UserCode => "user_code",
             Kind::Disconnect => "disconnect",
             Kind::TokensIssued => "tokens_issued",

@@ -19,11 +19,14 @@ impl fmt::Display for Event {
             }),
             Event::SignOut { .. }
             | Event::LogoutNotice { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::Ping { .. }
             | Event::Disconnect { .. }
             | Event::ClientChanged { .. }
             | Event::ClientDeleted { .. } => Ok(()),
             Event::Consent { scope, .. } => write!(f, "allowed {scope}"),
             Event::ConsentRefused { .. } => f.write_str("the user declined"),
+            Event::ApprovalThrottled { .. } => f.write_str("too many requests before"),
             Event::UserCodeRefused { .. } => f.write_str("no device shows this code"),
             Event::UserCodeThrottled { .. } => f.write_str("too many wrong codes"),
             Event::TokensIssued {
@@ -48,7 +51,9 @@ impl fmt::Display for Event {
             Event::ClientAuthenticationRefused { why, .. }
             | Event::RegistrationRefused { why }
             | Event::RegistrationThrottled { why }
-            | Event::LogoutNoticeGivenUp { why, .. } => f.write_str(&short(why)),
+            | Event::LogoutNoticeGivenUp { why, .. }
+            | Event::ApprovalRefused { why, .. }
+            | Event::PingGivenUp { why, .. } => f.write_str(&short(why)),
             Event::ClientAuthenticationThrottled => f.write_str("too many wrong ones from there"),
             Event::ClientRegistered { name, .. } => {
                 f.write_str(&short(name.as_deref().unwrap_or("no name")))
@@ -85,6 +90,7 @@ impl fmt::Display for Artefact {
             Artefact::Code => "code",
             Artefact::RefreshToken => "refresh token",
             Artefact::DeviceCode => "device code",
+            Artefact::AuthenticationRequest => "auth_req_id",
         })
     }
 }

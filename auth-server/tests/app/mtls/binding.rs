@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use serde_json::{Value, json};
 
-use super::{PROXY, World, from, rfc9440, self_signed, thumbprint};
+use super::{PROXY, World, from, invalid_client, params, rfc9440, self_signed, thumbprint};
 use crate::world::{Answer, CALLBACK, VERIFIER, decode};
 
 impl World {
@@ -92,4 +92,43 @@ async fn a_public_clients_tokens_are_bound_to_its_certificate() {
     let next = world.refresh(refresh, Some(&own)).await.json();
     let (_, claims) = decode(next["access_token"].as_str().unwrap());
     assert_eq!(claims["cnf"]["x5t#S256"], thumbprint(&own));
+}
+
+#[tokio::test]
+async fn a_client_by_certificate_asks_for_a_user_elsewhere() {
+    let grant = "urn:openid:params:grant-type:ciba";
+    let world = World::start_with(&format!(
+        "[[clients]]\nid = \"teller\"\ntoken_endpoint_auth_method = \"tls_client_auth\"\ntls_client_auth_san_dns = \"c.example.com\"\n\
+         grant_types = [\"{grant}\"]\nbackchannel_token_delivery_mode = \"poll\"\ntls_client_certificate_bound_access_tokens = true\n"
+    ))
+    .await;
+    let certificate = world.authority.issue(&params());
+    let certificate = certificate.der();
+    let fields = [
+        ("client_id", "teller"),
+        ("scope", "openid"),
+        ("login_hint", "alice"),
+    ];
+    let without = world.post("/bc-authorize", &fields, None).await;
+    assert_eq!(without.error(), invalid_client());
+    let begun = world
+        .post("/bc-authorize", &fields, Some(&certificate))
+        .await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
+    let begun = begun.json();
+    let mut browser = world.app.browser();
+    browser.go("/approve").await;
+    browser.sign_in("alice").await;
+    browser.submit("/approve", &[("decision", "allow")]).await;
+    let id = begun["auth_req_id"].as_str().unwrap();
+    let poll = [
+        ("client_id", "teller"),
+        ("grant_type", grant),
+        ("auth_req_id", id),
+    ];
+    let tokens = world.post("/token", &poll, Some(&certificate)).await;
+    assert_eq!(tokens.status, 200, "{}", tokens.text());
+    let tokens = tokens.json();
+    let (_, claims) = decode(tokens["access_token"].as_str().unwrap());
+    assert_eq!(claims["cnf"]["x5t#S256"], thumbprint(&certificate));
 }

@@ -61,7 +61,7 @@ struct World {
 /// Settings of a server with these clients; `file` is the authority's.
 fn settings(file: &str, keys: &[&Issued], more: &str) -> String {
     let mut text = format!(
-        "[features]\nmtls = true\n[mtls]\nca_file = \"{file}\"\nheader = \"client-cert\"\n{more}"
+        "[features]\nmtls = true\nciba = true\n[mtls]\nca_file = \"{file}\"\nheader = \"client-cert\"\n{more}"
     );
     let machine = "grant_types = [\"client_credentials\"]\n";
     for (id, member) in [
