@@ -2,9 +2,10 @@
 //! `audit.client_credentials` asks for a row of each.
 
 use super::client_auth::Authenticated;
-use super::issue::Issued;
+use super::issue::{Access, Issued};
 use super::{Result, Server, issue};
 use crate::protocol::client::{Client, GrantType};
+use crate::protocol::details;
 use crate::protocol::event::Event;
 use crate::protocol::oxide;
 use crate::protocol::resource::{self, Resource};
@@ -34,7 +35,18 @@ pub async fn grant(
         .into_iter()
         .map(|resource| resource.id.clone())
         .collect();
-    let Issued { response, tokens } = issue::for_machine(server, asker, &scope, &resources, now)?;
+    let types = &server.config.detail_types;
+    let details = details::for_machine(request.details.as_deref(), types, client)?;
+    let order = Access {
+        subject: &client.id,
+        scope: &scope,
+        resources: &resources,
+        grant: None,
+        details,
+        act: None,
+        until: i64::MAX,
+    };
+    let Issued { response, tokens } = issue::access_token(server, asker, order, now)?;
     let event = Event::TokensIssued {
         grant_type: GrantType::ClientCredentials,
         user: None,

@@ -88,11 +88,7 @@ pub async fn exchange(
         policy,
         client.metadata.scope.as_deref(),
     )?;
-    // What was allowed beyond scopes was allowed to the client of the subject token alone (RFC 9396).
-    let grant = subject.grant.clone().map(|mut grant| {
-        grant.terms.details.clear();
-        grant
-    });
+    let grant = subject.grant.clone();
     let sub = match &grant {
         Some(grant) => server.subject(client, &grant.subject),
         None => subject.text("sub").to_owned(),
@@ -102,6 +98,8 @@ pub async fn exchange(
         scope: &narrowed.scope,
         resources: &narrowed.resources,
         grant: grant.as_ref(),
+        // What was allowed beyond scopes was allowed to the client of the subject token alone (RFC 9396).
+        details: vec![],
         act,
         until: subject.expires_at,
     };

@@ -8,6 +8,7 @@ use super::{Result, Server, seal};
 use crate::protocol::claims::{AccessToken, Beside, IdToken};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::confirmation::Confirmation;
+use crate::protocol::details::Details;
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt::Alg;
 use crate::protocol::refusal::{Code, Refusal, invalid_grant};
@@ -64,6 +65,7 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
         scope,
         resources: order.resources,
         grant: Some(grant),
+        details: grant.terms.details.clone(),
         act: None,
         until: i64::MAX,
     };
@@ -156,26 +158,6 @@ pub async fn first(
     Ok(issued)
 }
 
-/// A token for the client itself.
-pub fn for_machine(
-    server: &Server,
-    asker: &Authenticated,
-    scope: &Scope,
-    resources: &[String],
-    now: i64,
-) -> Result<Issued> {
-    let subject = asker.client.id.as_str();
-    let order = Access {
-        subject,
-        scope,
-        resources,
-        grant: None,
-        act: None,
-        until: i64::MAX,
-    };
-    access_token(server, asker, order, now)
-}
-
 /// What one access token is made from.
 pub struct Access<'a> {
     /// `sub`
@@ -186,6 +168,8 @@ pub struct Access<'a> {
     pub resources: &'a [String],
     /// The user's grant: what revokes it revokes the token.
     pub grant: Option<&'a Grant>,
+    /// What it allows beyond scopes (RFC 9396).
+    pub details: Details,
     /// Who acts for the subject (RFC 8693 §4.1).
     pub act: Option<Value>,
     /// It lives no longer than this, unix seconds.
@@ -204,6 +188,7 @@ pub fn access_token(
         scope,
         resources,
         grant,
+        details,
         act,
         until,
     } = order;
@@ -227,6 +212,7 @@ pub fn access_token(
         now,
         lifetime,
         grant,
+        details: &details,
         confirmation: asker.confirmation.as_ref(),
     };
     let mut claims = token.claims();
@@ -256,7 +242,7 @@ pub fn access_token(
         refresh_token: None,
         id_token: None,
         issued_token_type: None,
-        authorization_details: grant.map_or_else(Vec::new, |grant| grant.terms.details.clone()),
+        authorization_details: details,
     };
     let refresh = None;
     Ok(Issued {

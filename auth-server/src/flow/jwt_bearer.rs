@@ -48,7 +48,7 @@ pub async fn grant(
         let mut grant = verified.grant(server, asker, user);
         grant.scope = target.scope.clone();
         grant.resources.clone_from(&target.resources);
-        grant.terms.details = details;
+        grant.terms.details.clone_from(&details);
         grant
     });
     let sub = match &user {
@@ -60,6 +60,7 @@ pub async fn grant(
         scope: &target.scope,
         resources: &target.resources,
         grant: grant.as_ref(),
+        details,
         act,
         until: i64::MAX,
     };

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::claims_request::Wish;
 use super::confirmation::Confirmation;
+use super::details::Details;
 use super::grant::Grant;
 use super::jwt::Alg;
 use super::scope::Scope;
@@ -30,6 +31,8 @@ pub struct AccessToken<'a> {
     pub lifetime: i64,
     /// The user's grant; absent for a machine.
     pub grant: Option<&'a Grant>,
+    /// What it allows beyond scopes (RFC 9396 §9.1).
+    pub details: &'a Details,
     /// The key that its sender must hold.
     pub confirmation: Option<&'a Confirmation>,
 }
@@ -54,10 +57,9 @@ impl AccessToken<'_> {
             if let Some(acr) = &grant.terms.acr {
                 claims.insert("acr".into(), json!(acr));
             }
-            if !grant.terms.details.is_empty() {
-                let details = json!(grant.terms.details);
-                claims.insert("authorization_details".into(), details);
-            }
+        }
+        if !self.details.is_empty() {
+            claims.insert("authorization_details".into(), json!(self.details));
         }
         if let Some(confirmation) = self.confirmation {
             claims.insert("cnf".into(), json!(confirmation));

@@ -53,6 +53,20 @@ pub fn parse(
     Ok(details)
 }
 
+/// Reads the parameter of a client that asks for itself. Nobody is asked, so the operator must have named the types.
+pub fn for_machine(
+    text: Option<&str>,
+    types: &[DetailType],
+    client: &Client,
+) -> Result<Details, Refusal> {
+    let details = parse(text, types, client)?;
+    if !details.is_empty() && client.metadata.authorization_details_types.is_none() {
+        return Err(invalid("this client may not use that type by itself")
+            .setting("clients.authorization_details_types"));
+    }
+    Ok(details)
+}
+
 fn check(
     detail: &Map<String, Value>,
     types: &[DetailType],

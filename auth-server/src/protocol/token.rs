@@ -79,6 +79,8 @@ pub struct ClientCredentialsRequest {
     pub scope: Option<Scope>,
     /// Resource indicators.
     pub resources: Vec<String>,
+    /// `authorization_details`
+    pub details: Option<String>,
 }
 
 /// A client asks whether its user has answered (RFC 8628 §3.4, CIBA Core 1.0 §10.1).
@@ -122,6 +124,7 @@ impl TokenRequest {
                 Ok(TokenRequest::ClientCredentials(ClientCredentialsRequest {
                     scope,
                     resources,
+                    details,
                 }))
             }
             Some(GrantType::DeviceCode) => Ok(TokenRequest::Device(PollRequest {

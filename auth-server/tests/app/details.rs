@@ -139,3 +139,47 @@ async fn what_is_unknown_is_refused_and_types_are_advertised() {
         "invalid_authorization_details"
     );
 }
+
+#[tokio::test]
+async fn a_machine_gets_details_of_the_types_that_its_operator_named() {
+    let more = format!(
+        "{TYPES}\n[[clients]]\nid = \"payer\"\nsecret_file = \"secret\"\ngrant_types = [\"client_credentials\"]\nauthorization_details_types = [\"payment_initiation\"]\n"
+    );
+    for app in TestApp::everywhere_with(&more).await {
+        let ask = async |client: &str, details: &str| {
+            let fields = [
+                ("grant_type", "client_credentials"),
+                ("authorization_details", details),
+            ];
+            app.secret_client(client).token(&fields).await
+        };
+        let details = json!([payment("1")]);
+        let answer = ask("payer", &details.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = answer.json();
+        assert_eq!(answer["authorization_details"], details);
+        let token = answer["access_token"].as_str().unwrap();
+        assert_eq!(decode(token).1["authorization_details"], details);
+        let web = app.client("web");
+        let told = web.post("/introspect", &[("token", token)]).await.json();
+        assert_eq!(told["authorization_details"], details);
+        let account = json!([{"type": "account_information"}]).to_string();
+        let unknown = json!([{"type": "other"}]).to_string();
+        for (client, details) in [
+            // Nobody named types for this one, and no user is asked.
+            ("web", &*details.to_string()),
+            ("payer", &account),
+            ("payer", &unknown),
+            ("payer", "[]"),
+            ("payer", "{}"),
+            ("payer", "x"),
+        ] {
+            let refused = ask(client, details).await;
+            let error = (400, "invalid_authorization_details".to_owned());
+            assert_eq!(refused.error(), error, "{client} {details}");
+        }
+        let plain = [("grant_type", "client_credentials")];
+        let plain = app.secret_client("payer").token(&plain).await.json();
+        assert_eq!(plain.get("authorization_details"), None);
+    }
+}

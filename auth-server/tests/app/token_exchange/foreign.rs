@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{ACCESS, DOCS, MAIL, ON, exchange, text, tokens};
 use crate::dpop::Key;
-use crate::jwt_bearer::{IDP, Platform};
+use crate::jwt_bearer::{GRANT as BEARER, IDP, Platform};
 use crate::world::{START, TestApp, decode};
 
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -15,6 +15,13 @@ fn config(platform: &Platform) -> String {
     let file = platform.file();
     let named = "subject_clients = [\"spa\"]";
     let on = ON.replacen(named, &format!("{named}\nissuers = [\"{IDP}\"]"), 1);
+    let on = on.replace("id_jag = true", "id_jag = true\njwt_bearer = true");
+    let grants = "\"client_credentials\"]\nscope";
+    let on = on.replacen(
+        grants,
+        &format!("\"client_credentials\", \"{BEARER}\"]\nscope"),
+        1,
+    );
     format!(
         "{on}\n[[trusted_issuers]]\nissuer = \"{IDP}\"\njwks_file = \"{file}\"\nuser = \"login\"\nclients = [\"*\"]\n\n\
          [[trusted_issuers]]\nissuer = \"{IDP}\"\njwks_file = \"{file}\"\nclient = \"gateway\"\nclaims = {{ sub = \"agent:gateway\" }}\n\n\
@@ -59,7 +66,14 @@ async fn a_jwt_of_a_named_issuer_stands_for_its_user_once_and_no_longer_than_it_
         assert_eq!(told["username"], "alice");
         let again = exchange(&app, "gateway", &brought, &subject(&[])).await;
         assert_eq!(again.error(), (400, "invalid_request".into()), "once");
-        // As a grant it was used up, too.
+        let grant = [
+            ("grant_type", BEARER),
+            ("assertion", brought.as_str()),
+            ("resource", MAIL),
+        ];
+        let again = app.secret_client("gateway").token(&grant).await;
+        assert_eq!(again.error(), (400, "invalid_grant".into()));
+        assert!(again.text().contains("used before"), "{}", again.text());
         app.wait(300);
         let told = app.secret_client("gateway");
         let told = told.post("/introspect", &[("token", token)]).await.json();
