@@ -125,6 +125,8 @@ async fn a_client_that_turned_its_key_gets_the_new_one_and_a_missing_key_burns_n
     let code = client.code("scope=openid").await;
     let answer = client.redeem(&code).await;
     assert_eq!(answer.error(), (503, "temporarily_unavailable".to_owned()));
+    // Once more at once, and then not for a minute.
+    assert_eq!(client.redeem(&code).await.error().0, 503);
     let theirs = key(Wrap::Rsa, 2);
     hosts.put_json(KEYS, "", &json!({"keys": [theirs.jwk]}));
     let again = client.redeem(&code).await;
