@@ -35,6 +35,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) path: &'a str,
     /// Further TOML for the authorization server.
     pub(crate) more: &'a str,
+    /// The same, before its first table.
+    pub(crate) first: &'a str,
     /// Further TOML for the resource server.
     pub(crate) more_mcp: &'a str,
 }
@@ -48,6 +50,7 @@ impl Default for Setup<'_> {
             alone: false,
             path: "",
             more: "",
+            first: "",
             more_mcp: "",
         }
     }
@@ -295,6 +298,7 @@ listen = "127.0.0.1:{port}"
 store.url = "{store}"
 keys.master_key_file = "master.key"
 tokens.access_lifetime = "{lifetime}"
+{first}
 
 [[resources]]
 id = "{resource}"
@@ -329,6 +333,7 @@ email = "alice@example.com"
         reads = World::READS,
         writes = World::WRITES,
         username = user.name,
+        first = setup.first,
         more = setup.more,
     ))
 }

@@ -5,6 +5,7 @@ mod keys;
 mod pages;
 mod prompts;
 mod requests;
+mod subjects;
 mod tokens;
 mod vectors;
 
@@ -29,6 +30,7 @@ client_name = "A website that likes curves"
 secret_file = "robot"
 redirect_uris = ["https://client.example.org/cb"]
 id_token_signed_response_alg = "ES256"
+grant_types = ["authorization_code", "refresh_token"]
 
 [[users]]
 username = "jane"

@@ -369,7 +369,7 @@ async fn a_request_object_counts_by_value_and_by_reference_when_it_is_signed() -
     let answer = site
         .silently(&mut browser, &[("request_uri", REQUEST_URI)])
         .await?;
-    ensure!(answer.starts_with("invalid_request"), "{answer}");
+    ensure!(answer == "invalid_request_object", "{answer}");
     let elsewhere = "https://client.example.org/other.jwt";
     let answer = site
         .silently(&mut browser, &[("request_uri", elsewhere)])
