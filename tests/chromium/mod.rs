@@ -1,5 +1,6 @@
 //! The pages in headless Chromium, as a person meets them. Screenshots go to `target/screenshots`.
 
+mod approvals;
 mod devices;
 mod driver;
 mod pictures;

@@ -353,8 +353,12 @@ pub async fn allow(server: &Server, browser: &Browser, waiting: &Waiting) -> Res
         client,
         polled,
         named,
-        ..
+        again,
     } = waiting;
+    if *again {
+        let why = "this client needs a newer or stronger sign-in";
+        return Err(Refusal::new(Code::LoginRequired, why).into());
+    }
     let levels = &server.config.levels;
     let amr = browser
         .signed_in

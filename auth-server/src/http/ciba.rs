@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 
 use super::error::Error;
-use super::extract::{FromClient, Posted, Visitor};
+use super::extract::{FromClient, Posted, Query, Visitor};
 use super::{pages, render};
 use crate::flow::Server;
 use crate::flow::ciba::{self, Begun, Waiting};
@@ -18,7 +18,9 @@ use crate::protocol::scope::Scope;
 use crate::protocol::secret::same;
 
 /// Between two looks of the empty page, in seconds.
-const LOOK: &str = "5";
+const LOOK: u32 = 5;
+/// How often it looks: each keeps the session from idling out, so it has to end.
+const MOST_LOOKS: u32 = 120;
 
 /// `POST /bc-authorize` (CIBA Core 1.0 §7)
 pub(crate) async fn begin(
@@ -28,16 +30,18 @@ pub(crate) async fn begin(
     Ok(Json(ciba::begin(&server, &asker, &params).await?))
 }
 
-/// `GET /approve`
+/// `GET /approve`, with `looked` as often as the page looked by itself.
 pub(crate) async fn show(
     State(server): State<Server>,
     Visitor(browser): Visitor,
+    Query(params): Query,
 ) -> Result<Response, Error> {
     if browser.signed_in.is_none() {
         return Ok(to(&server, "/sign-in?approve=1"));
     }
     let waiting = ciba::waiting(&server, &browser).await?;
-    page(&server, &browser, &waiting).await
+    let looked = params.get("looked").and_then(|text| text.parse().ok());
+    page(&server, &browser, &waiting, looked.unwrap_or(0)).await
 }
 
 /// `POST /approve`
@@ -66,7 +70,7 @@ pub(crate) async fn decide(
             Ok(to(&server, "/approve/allowed"))
         }
         // The client was changed meanwhile: what it is now has to be seen first.
-        Some("allow") => page(&server, &browser, &all).await,
+        Some("allow") => page(&server, &browser, &all, MOST_LOOKS).await,
         _ => Err(invalid_request("decision must be allow, deny or switch").into()),
     }
 }
@@ -92,22 +96,34 @@ fn to(server: &Server, path: &str) -> Response {
     Redirect::to(&format!("{base}{path}")).into_response()
 }
 
-async fn page(server: &Server, browser: &Browser, waiting: &[Waiting]) -> Result<Response, Error> {
+async fn page(
+    server: &Server,
+    browser: &Browser,
+    waiting: &[Waiting],
+    looked: u32,
+) -> Result<Response, Error> {
     let mut requests = Vec::new();
-    for waiting in waiting {
-        requests.push(ask(server, browser, waiting).await);
+    for (n, waiting) in (1..).zip(waiting) {
+        requests.push(pages::Ask {
+            number: format!("-{n}"),
+            ..ask(server, browser, waiting).await
+        });
     }
     let view = pages::Approve {
         layout: render::layout(server),
         hidden: render::hidden(server, browser, None),
         user: render::visitor(browser).unwrap_or_default(),
+        looks: requests.is_empty() && looked < MOST_LOOKS,
         requests,
     };
     let mut response = render::page(server, browser, &view, None)?;
-    if waiting.is_empty() {
-        // Never while there is something to read: what a finger is about to press must not move.
-        let look = HeaderValue::from_static(LOOK);
-        response.headers_mut().insert(header::REFRESH, look);
+    // Never while there is something to read: what a finger is about to press must not move.
+    if view.looks {
+        let base = server.config.issuer.path();
+        let next = format!("{LOOK}; url={base}/approve?looked={}", looked + 1);
+        if let Ok(next) = HeaderValue::from_str(&next) {
+            response.headers_mut().insert(header::REFRESH, next);
+        }
     }
     Ok(response)
 }
@@ -124,6 +140,7 @@ async fn ask(server: &Server, browser: &Browser, waiting: &Waiting) -> pages::As
         None => render::wants(&registered, &asked.resources, &shown),
     };
     pages::Ask {
+        number: String::new(),
         hidden: pages::Hidden {
             request: Some(waiting.reference().to_owned()),
             shown: Some(waiting.shown()),

@@ -568,6 +568,7 @@ mod tests {
 
     fn approve(app: &App, count: usize) -> Approve {
         let ask = |n: usize| Ask {
+            number: format!("-{}", n + 1),
             hidden: Hidden {
                 request: Some(format!("rq{n}")),
                 shown: Some("s".into()),
@@ -594,6 +595,7 @@ mod tests {
             },
             user: alice(),
             requests: (0..count).map(ask).collect(),
+            looks: count == 0,
         }
     }
 

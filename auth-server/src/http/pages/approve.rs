@@ -15,11 +15,15 @@ pub(crate) struct Approve {
     pub hidden: Hidden,
     pub user: Visitor,
     pub requests: Vec<Ask>,
+    /// The page looks again by itself.
+    pub looks: bool,
 }
 
 /// One request.
 #[derive(Debug, Default)]
 pub(crate) struct Ask {
+    /// `-1`, `-2`: keeps the ids of its links apart.
+    pub number: String,
     /// With the reference of the request, and what the page showed of it.
     pub hidden: Hidden,
     pub app: App,

@@ -199,6 +199,11 @@ fn grants(
         .iter()
         .filter_map(|text| GrantType::parse(text))
         .filter(may)
+        // A document is written for many servers: that others push tokens to the client is no reason to refuse it here.
+        .filter(|grant| {
+            let pushes = metadata.backchannel_token_delivery_mode.as_deref() == Some("push");
+            *grant != GrantType::Backchannel || origin != Origin::Document || !pushes
+        })
         .collect();
     if grants.is_empty() && !origin.is_operators() {
         return Err(invalid_metadata(

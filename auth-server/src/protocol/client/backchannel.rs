@@ -151,6 +151,15 @@ mod tests {
     }
 
     #[test]
+    fn a_document_that_wants_push_goes_without_the_grant() {
+        let change = json!({"client_name": "C", "backchannel_token_delivery_mode": "push",
+            "jwks_uri": "https://c.example/jwks"});
+        let accepted = accept(&change, Origin::Document).unwrap();
+        assert_eq!(accepted.grant_types.unwrap(), ["authorization_code"]);
+        assert_eq!(accepted.backchannel_token_delivery_mode, None);
+    }
+
+    #[test]
     fn without_the_grant_nothing_of_it_is_looked_at() {
         let bad = json!({"grant_types": ["authorization_code"], "backchannel_token_delivery_mode": "push"});
         let accepted = accept(&bad, Origin::Dynamic).unwrap();

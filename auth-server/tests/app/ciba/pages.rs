@@ -125,7 +125,13 @@ async fn each_of_several_requests_has_its_own_answer() {
 async fn the_empty_page_looks_again_and_a_full_one_stands_still() {
     let app = app().await;
     let mut browser = reach(&app, "alice").await;
-    assert_eq!(browser.go("/approve").await.header("refresh"), "5");
+    let next = "5; url=/approve?looked=1";
+    assert_eq!(browser.go("/approve").await.header("refresh"), next);
+    let last = browser.go("/approve?looked=119").await;
+    assert_eq!(last.header("refresh"), "5; url=/approve?looked=120");
+    let ended = browser.go("/approve?looked=120").await;
+    assert_eq!(ended.header("refresh"), "");
+    assert!(browser.page.contains("id=\"approve-refresh\"") && !browser.page.contains("by itself"));
     Asked::begin(&app, "counter", &[]).await;
     assert_eq!(browser.go("/approve").await.header("refresh"), "");
     browser.go("/").await;
