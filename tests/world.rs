@@ -106,6 +106,8 @@ impl World {
     /// The secret of the configured client `robot`, a machine without a user.
     pub(crate) const ROBOT_SECRET: &str = "the-robots-own-secret-of-forty-three-letters";
 
+    /// A test that needs a second world drops the first one before: one that waits for its turn to be alone would wait for it,
+    /// and it for that one.
     pub(crate) async fn start(setup: Setup<'_>) -> Result<Self> {
         let turn = Turn::take(setup.alone).await;
         let folder = tempfile::tempdir()?;

@@ -116,6 +116,7 @@ async fn an_error_takes_the_same_way() -> Result<()> {
         "{claims}"
     );
     // Switched off, it is an unknown mode; and metadata say so.
+    drop(world);
     let world = World::start(Setup {
         more: &format!("[features]\njarm = false\n{CLIENTS}"),
         ..Setup::default()

@@ -314,6 +314,7 @@ async fn metadata_tells_which_logouts_there_are() -> Result<()> {
     ] {
         ensure!(world.metadata[name] == true, "{name}");
     }
+    drop(world);
     let off = "[features]\nrp_initiated_logout = false\nfrontchannel_logout = false\nbackchannel_logout = false\n";
     let world = World::start(Setup {
         more: off,

@@ -120,6 +120,7 @@ async fn the_frame_is_advertised_served_and_may_be_framed_by_anybody() -> Result
     ] {
         ensure!(page.html.contains(word), "no {word} in {}", page.html);
     }
+    drop(world);
     let world = World::start(Setup::default()).await?;
     ensure!(world.metadata.get("check_session_iframe").is_none());
     let page = Browser::new()

@@ -112,6 +112,7 @@ async fn metadata_tell_of_it_when_it_is_on_and_off_it_is_json() -> Result<()> {
     let on = start("[features]\nintrospection_jwt = true\n").await?;
     let algs = on.metadata["introspection_signing_alg_values_supported"].to_string();
     ensure!(algs.contains("RS256") && !algs.contains("none"), "{algs}");
+    drop(on);
     let off = start("").await?;
     ensure!(
         off.metadata
