@@ -303,8 +303,8 @@ struct Narrowed {
     scope: Scope,
 }
 
-/// What the new token is for. Resources of the subject token keep at most its scope; those that the policy adds have at
-/// most the client's own scope, or their default.
+/// What the new token is for. Resources of the subject token keep at most its scope, those that the policy adds have at most
+/// their default, or what the client's own scope names; that is a limit for both. No resource gets a scope of another one.
 fn narrow(
     registered: &[Resource],
     subject: &Subject,
@@ -337,33 +337,39 @@ fn narrow(
         ));
     }
     let subject_scope = Scope::parse(subject.text("scope"));
-    let mut allowed = Scope::default();
-    for resource in &found {
-        let more = if held.contains(&resource.id.as_str()) {
-            subject_scope.intersect(&resource.scope())
+    let limit = client_scope.map(Scope::parse);
+    let mut allowed: Vec<(&Resource, Scope)> = vec![];
+    for resource in found {
+        let known = resource.scope();
+        let own = limit.as_ref().map(|limit| limit.intersect(&known));
+        let here = if held.contains(&resource.id.as_str()) {
+            subject_scope.intersect(own.as_ref().unwrap_or(&known))
         } else if policy.resources.contains(&resource.id) {
-            client_scope.map_or_else(
-                || resource.default_scope(),
-                |scope| Scope::parse(scope).intersect(&resource.scope()),
-            )
+            own.unwrap_or_else(|| resource.default_scope())
         } else {
             let why = format!("this client may not exchange tokens for {}", resource.id);
             return Err(
                 Refusal::new(Code::InvalidTarget, why).setting("clients.token_exchange.resources")
             );
         };
-        allowed = allowed.union(&more);
+        allowed.push((resource, here));
     }
-    let scope = request
-        .scope
-        .as_ref()
-        .map_or_else(|| allowed.clone(), |scope| scope.intersect(&allowed));
+    let common = resource::common_scope(&allowed);
+    let scope = match &request.scope {
+        Some(scope) => scope.intersect(&common),
+        None => common,
+    };
     if scope.is_empty() {
-        let why = "nothing of the requested scope is within the subject token's or the client's";
+        let why = match &allowed[..] {
+            [_] => "nothing of the requested scope is within the subject token's and the client's",
+            _ => {
+                "nothing of the requested scope is allowed at each of the resources; ask for one at a time"
+            }
+        };
         return Err(Refusal::new(Code::InvalidScope, why));
     }
     Ok(Narrowed {
-        resources: found.iter().map(|resource| resource.id.clone()).collect(),
+        resources: allowed.iter().map(|(own, _)| own.id.clone()).collect(),
         scope,
     })
 }

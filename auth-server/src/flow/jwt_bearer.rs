@@ -157,11 +157,12 @@ fn target(
 ) -> std::result::Result<Target, Refusal> {
     let found = resources(registered, client, request, verified, kind)?;
     let mut allowed = Scope::default();
-    let mut default = Scope::default();
+    let mut defaults = vec![];
     for resource in &found {
         allowed = allowed.union(&resource.scope());
-        default = default.union(&resource.default_scope());
+        defaults.push((*resource, resource.default_scope()));
     }
+    let mut default = resource::common_scope(&defaults);
     let limit = client.metadata.scope.as_deref();
     if let Some(limit) = limit.filter(|_| client.origin.is_operators()) {
         allowed = allowed.intersect(&Scope::parse(limit));

@@ -235,6 +235,20 @@ pub fn known_scope(registered: &[Resource], ids: &[String]) -> Scope {
         })
 }
 
+/// The widest scope of one token for several resources, each beside what is allowed there. A token has one scope for all of
+/// them (RFC 9068 §2.2.3.1), so a scope that one of them knows but is not allowed at is in none.
+#[must_use]
+pub fn common_scope(allowed: &[(&Resource, Scope)]) -> Scope {
+    let mut common = Scope::default();
+    for (_, scope) in allowed {
+        common = common.union(scope);
+    }
+    for (resource, scope) in allowed {
+        common = common.minus(&resource.scope().minus(scope));
+    }
+    common
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +298,35 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_scope_that_one_of_the_resources_withholds_is_in_no_common_scope() {
+        let knows = |names: &[&str]| Resource {
+            scopes: names
+                .iter()
+                .map(|name| ResourceScope {
+                    name: (*name).into(),
+                    description: String::new(),
+                    detail: None,
+                    default: false,
+                })
+                .collect(),
+            ..docs()
+        };
+        let (a, b) = (knows(&["read", "write"]), knows(&["read", "write", "own"]));
+        for (at_a, at_b, common) in [
+            ("read", "write", ""),
+            ("read", "read write own", "read own"),
+            ("read write", "own", "own"),
+            ("read write", "read write", "read write"),
+            ("", "own", "own"),
+        ] {
+            let allowed = [(&a, Scope::parse(at_a)), (&b, Scope::parse(at_b))];
+            let found = common_scope(&allowed);
+            assert_eq!(found, Scope::parse(common), "{at_a} + {at_b}");
+        }
+        assert_eq!(common_scope(&[]), Scope::default());
     }
 
     #[test]

@@ -276,6 +276,32 @@ async fn an_assertion_without_a_scope_gives_what_anybody_gets() {
 }
 
 #[tokio::test]
+async fn an_assertion_without_a_scope_makes_no_default_of_one_resource_one_of_another() {
+    let platform = Platform::new();
+    let resource = |id: &str, default: bool| {
+        format!(
+            "\n[[resources]]\nid = \"https://{id}.example.com\"\nscopes = [\
+             {{ name = \"read\", description = \"read\", default = {default} }}, \
+             {{ name = \"{id}.see\", description = \"see\", default = true }}]\n"
+        )
+    };
+    let more = resource("one", true) + &resource("two", false);
+    let app = TestApp::with(AS, &(platform.config() + &more)).await;
+    let (one, two) = ("https://one.example.com", "https://two.example.com");
+    for (jti, to, scope) in [
+        ("1", json!(one), "read one.see"),
+        ("2", json!(two), "two.see"),
+        ("3", json!([one, two]), "one.see two.see"),
+    ] {
+        let said = json!({"scope": null, "resource": to, "jti": jti});
+        let jwt = platform.sign(Some("oauth-id-jag+jwt"), &assertion(&said));
+        let wanted = [("scope", "read one.see two.see")];
+        let tokens = bring(&app, "app", &jwt, &wanted).await;
+        assert_eq!(tokens.json()["scope"], scope, "{}", tokens.text());
+    }
+}
+
+#[tokio::test]
 async fn details_of_an_assertion_are_its_limits() {
     let platform = Platform::new();
     let types =

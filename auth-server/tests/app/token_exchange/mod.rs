@@ -3,6 +3,7 @@
 mod bad;
 mod foreign;
 mod id_jag;
+mod resources;
 
 use serde_json::{Value, json};
 
