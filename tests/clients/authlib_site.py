@@ -28,7 +28,6 @@ session = OAuth2Session(
     token_endpoint=meta["token_endpoint"],
 )
 
-# A pushed request by hand: the library has the session, not the endpoint.
 url, state = session.create_authorization_url(meta["authorization_endpoint"], code_verifier=verifier, nonce="n")
 answer = browser(url)
 token = session.fetch_token(meta["token_endpoint"], authorization_response=answer, code_verifier=verifier, state=state)

@@ -1,5 +1,5 @@
 // The same by `oauth4webapi`, which does one step at a time and validates each answer: FAPI's way, with a key assertion, a
-// pushed request that is signed, a signed answer, DPoP with the server's nonces, and rotation.
+// pushed request that is signed, a signed answer, DPoP with the server's nonces, and a refresh.
 
 import { createInterface } from 'node:readline';
 import * as oauth from 'oauth4webapi';

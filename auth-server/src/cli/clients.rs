@@ -298,7 +298,7 @@ impl Replace {
 
 fn print_secret(secret: &Secret) -> Result {
     output::line(&format!("client_secret: {}", secret.reveal()))?;
-    output::hint("Keep the secret now: it is stored as a digest and cannot be shown again.")
+    output::hint("Keep the secret now: it cannot be shown again.")
 }
 
 fn digest() -> Result {

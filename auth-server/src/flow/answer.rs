@@ -111,7 +111,16 @@ pub async fn with_code(
         expires_at: now + server.config.tokens.code,
         used_at: None,
     };
-    let id_token = beside(server, client, request, &facts.grant, user, code.reveal()).await?;
+    let id_token = beside(
+        server,
+        client,
+        request,
+        &facts.grant,
+        user,
+        code.reveal(),
+        now,
+    )
+    .await?;
     let entry = consent.as_ref().map(|consent| {
         let event = Event::Consent {
             user: session.user_id.clone(),
@@ -171,6 +180,7 @@ async fn beside(
     grant: &Grant,
     user: &User,
     code: &str,
+    now: i64,
 ) -> Result<Option<String>> {
     if request.response_type != ResponseType::CodeIdToken {
         return Ok(None);
@@ -181,7 +191,7 @@ async fn beside(
         state: request.redirect.state(),
     };
     let (nonce, user) = (request.nonce.as_deref(), user.all_claims());
-    let made = issue::id_token(server, client, grant, beside, nonce, &user);
+    let made = issue::id_token(server, client, grant, beside, nonce, &user, now);
     made.await.map(Some)
 }
 
@@ -250,7 +260,7 @@ pub async fn refuse(
 ) -> Result<Next> {
     tracing::info!(
         code = refusal.code.as_str(), description = %refusal.description, setting = refusal.setting,
-        client_id = %client.id, "an authorization request was refused"
+        cause = refusal.cause.as_deref(), client_id = %client.id, "an authorization request was refused"
     );
     let known = match &browser.signed_in {
         Some((session, _)) => {

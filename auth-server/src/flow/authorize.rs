@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::answer::{self, Claim, Next};
 use super::intake::{self, Arrived, Lost};
 use super::session::Browser;
-use super::{Error, Result, Server, clients, issue};
+use super::{Error, Result, Server, clients, issue, keys};
 use crate::protocol::authorize::{self, AuthorizeError, Hint, Known, Request, SignedIn, Step};
 use crate::protocol::client::Client;
+use crate::protocol::logout;
 use crate::protocol::network;
 use crate::protocol::params::Params;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
@@ -244,7 +245,7 @@ async fn step(
         .signed_in
         .as_ref()
         .map(|(session, _)| session.user_id.as_str());
-    let hint = hint(server, client, params.get("id_token_hint"), request, user);
+    let hint = hint(server, client, params.get("id_token_hint"), request, user).await?;
     let (session, consented) = match &browser.signed_in {
         Some((session, _)) => {
             let signed_in = SignedIn {
@@ -271,29 +272,25 @@ async fn step(
 
 /// Whether the user is the one whom the request names: by an ID token of ours for this client, however old it is (OIDC
 /// Core §3.1.2.1), or by the claim `sub` (§5.5.1).
-fn hint(
+async fn hint(
     server: &Server,
     client: &Client,
     token: Option<&str>,
     request: &Request,
     user: Option<&str>,
-) -> Hint {
+) -> Result<Hint> {
     let compare = |subject: &str| match user {
         Some(user) if server.subject(client, user) == subject => Hint::Same,
         _ => Hint::Other,
     };
     let Some(token) = token else {
-        return request.claims.subject().map_or(Hint::None, compare);
+        return Ok(request.claims.subject().map_or(Hint::None, compare));
     };
-    let claims = server
-        .keys
-        .verify(token, issue::ID_TOKEN)
-        .unwrap_or_default();
-    let text = |name| claims.get(name).and_then(serde_json::Value::as_str);
-    let ours =
-        text("iss") == Some(server.config.issuer.as_str()) && text("aud") == Some(&client.id);
-    match text("sub").filter(|_| ours) {
-        Some(subject) => compare(subject),
+    let claims = keys::verify_former(server, token, issue::ID_TOKEN).await?;
+    let issuer = server.config.issuer.as_str();
+    let shown = claims.and_then(|claims| logout::Hint::read(&claims, issuer));
+    Ok(match shown.filter(|shown| shown.client_id == client.id) {
+        Some(shown) => compare(&shown.subject),
         None => Hint::Unknown,
-    }
+    })
 }

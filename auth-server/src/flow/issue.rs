@@ -75,7 +75,7 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
             access_token: Some(&issued.response.access_token),
             ..Beside::default()
         };
-        let made = id_token(server, client, grant, beside, order.nonce, order.user);
+        let made = id_token(server, client, grant, beside, order.nonce, order.user, now);
         issued.response.id_token = Some(made.await?);
     }
     Ok(issued)
@@ -89,8 +89,9 @@ pub async fn id_token(
     beside: Beside<'_>,
     nonce: Option<&str>,
     user: &Map<String, Value>,
+    now: i64,
 ) -> Result<String> {
-    let (alg, now) = (client.id_token_alg(&server.config.algorithms), server.now());
+    let alg = client.id_token_alg(&server.config.algorithms);
     let lifetime = client.metadata.id_token_lifetime;
     let token = IdToken {
         issuer: server.config.issuer.as_str(),

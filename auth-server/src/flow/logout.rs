@@ -52,13 +52,13 @@ pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Resul
     let query = query(server, params)?;
     let Judged { decision, client } = judge(server, browser, params).await?;
     if let Some(problem) = &decision.problem {
+        if browser.signed_in.is_none() {
+            return Err(problem.clone().into());
+        }
         tracing::info!(
             code = problem.code.as_str(), description = %problem.description,
             client = client.as_ref().map(|client| client.id.as_str()), "a logout request cannot be followed"
         );
-        if browser.signed_in.is_none() {
-            return Err(problem.clone().into());
-        }
     }
     if decision.asks {
         return Ok(Next::Ask(query));

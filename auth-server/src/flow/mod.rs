@@ -150,7 +150,8 @@ pub struct Inner {
     pub effects: Effects,
     /// Signing keys.
     pub keys: keys::KeyRing,
-    /// The key from which CSRF tokens and refresh successors are derived.
+    /// The key from which CSRF tokens, refresh successors, DPoP nonces, pairwise subjects and the marks of known devices are
+    /// derived.
     pub derivation: DerivationKey,
     /// Who may sign certificates of clients.
     pub authorities: Option<Authorities>,

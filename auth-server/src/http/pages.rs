@@ -5,7 +5,7 @@
 //! | view | `data-page` | shown at | its form |
 //! |---|---|---|---|
 //! | [`SignIn`] | `sign-in` | `GET /sign-in` | `POST /sign-in`: `csrf`, `request`, `username`, `password`; `action=cancel` |
-//! | [`Consent`] | `consent` | `GET /consent` | `POST /consent`: `csrf`, `request`, `decision=allow\|deny\|switch` |
+//! | [`Consent`] | `consent` | `GET /consent` | `POST /consent`: `csrf`, `request`, `shown`, `decision=allow\|deny\|switch` |
 //! | [`Device`] | `device` | `GET /device` | `POST /device`: `csrf`, `user_code` |
 //! | [`DeviceConfirm`] | `device-confirm` | `GET /device/confirm` | `POST /device/confirm`: `csrf`, `user_code`, `shown`, `decision=allow\|deny\|switch` |
 //! | [`DeviceDone`] | `device-allowed`, `device-denied` | `GET /device/allowed`, `GET /device/denied` | – |

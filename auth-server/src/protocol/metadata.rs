@@ -196,7 +196,7 @@ fn jose(document: &mut Value, features: Features, ours: &[&str]) {
     }
 }
 
-/// To what tokens can be bound.
+/// To what tokens can be bound, and which identity assertions there are.
 fn bound(document: &mut Value, issuer: &Issuer, on: Capabilities<'_>) {
     if on.features.dpop {
         document["dpop_signing_alg_values_supported"] = json!(Alg::ALL.map(Alg::as_str));

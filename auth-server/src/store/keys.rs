@@ -1,13 +1,13 @@
-//! Signing keys, sealed under the master key. They live in the database so that every node sees a rotation at once.
+//! Keys that sign and keys that others encrypt to, sealed under the master key. They live in the database so that every node sees a rotation at once.
 
 use super::{Connection, Error, Store, Tx, read, write};
 
-/// A sealed signing key.
+/// A sealed key.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct StoredKey {
     /// RFC 7638 thumbprint.
     pub kid: String,
-    /// `ES256` or `RS256`.
+    /// A JWS or JWE `alg` (RFC 7518), or `EdDSA` (RFC 8037).
     pub alg: String,
     /// Compact JWE of the private key in PEM.
     pub sealed: String,

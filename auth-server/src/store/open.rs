@@ -12,6 +12,7 @@ use super::pool::Pool;
 use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
+// The numbers say in which order they are applied; some were never used.
 pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
     (
         1,

@@ -133,7 +133,7 @@ async fn a_client_that_turned_its_key_gets_the_new_one_and_a_missing_key_burns_n
     assert_eq!(again.error().0, 503, "asked a moment ago");
     let code = client.code("scope=openid").await;
     app.wait(59);
-    let _ = client.redeem(&code).await;
+    assert_eq!(client.redeem(&code).await.error().0, 503);
     app.wait(1);
     let code = client.code("scope=openid").await;
     let tokens = client.redeem(&code).await.json();
@@ -156,7 +156,7 @@ async fn a_signed_authorization_answer_is_encrypted_when_the_client_registered_t
         (&json!("closed"), &json!("s"))
     );
     assert!(claims["code"].is_string());
-    // An error too; and nothing in clear without the switch.
+    // An error too.
     let refused = app
         .browser()
         .authorize(&query.replace("scope=openid", "max_age=x"))

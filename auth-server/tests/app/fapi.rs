@@ -88,7 +88,7 @@ async fn the_whole_flow_with_pushed_request_key_assertion_and_bound_tokens() {
     let bank = Bank::start("").await;
     let code = bank.code("1").await;
     let unbound = bank.post("/token", &redeeming(&code), "2", false).await;
-    assert_eq!(unbound.error().0, 400, "{}", unbound.text());
+    assert_eq!(unbound.error(), (400, "invalid_dpop_proof".to_owned()));
     let tokens = bank.post("/token", &redeeming(&code), "3", true).await;
     assert_eq!(tokens.status.as_u16(), 200, "{}", tokens.text());
     let tokens = tokens.json();

@@ -152,7 +152,19 @@ async fn a_replayed_code_and_a_refused_one_keep_no_token() {
     for app in TestApp::everywhere_with(MORE).await {
         let client = app.client("spa");
         let code = client.code(&query()).await;
+        let wrong = [
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", CALLBACK),
+            (
+                "code_verifier",
+                "a-verifier-that-nobody-made-a-challenge-of-0001",
+            ),
+        ];
+        let refused = client.token(&wrong).await;
+        assert_eq!(refused.error(), (400, "invalid_grant".to_owned()));
         let tokens = client.redeem(&code).await.json();
+        assert_eq!(kept(&app, &[&tokens["access_token"]]).await, 1);
         assert_eq!(client.redeem(&code).await.error().1, "invalid_grant");
         assert_eq!(
             inspect(&app, &tokens["access_token"]).await["active"],

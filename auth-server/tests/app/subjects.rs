@@ -107,7 +107,8 @@ async fn a_client_joins_a_sector_only_when_the_sector_lists_it() {
     )
     .await;
     let one = json!({"redirect_uris": ["https://a.example/cb"], "subject_type": "pairwise"});
-    assert_eq!(register(&off, &one).await.error().0, 400);
+    let refused = register(&off, &one).await;
+    assert_eq!(refused.error(), (400, "invalid_client_metadata".to_owned()));
     let metadata = off.get("/.well-known/openid-configuration").await.json();
     assert_eq!(metadata["subject_types_supported"], json!(["public"]));
 }

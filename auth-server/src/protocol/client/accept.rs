@@ -138,9 +138,15 @@ fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
             Some(_) => Err(invalid_metadata(
                 "a client id metadata document cannot use a shared secret",
             )),
-            None => Err(invalid_metadata(
-                "token_endpoint_auth_method must be none, client_secret_basic, client_secret_post, client_secret_jwt or private_key_jwt",
-            )),
+            None => {
+                let all = Method::ALL
+                    .into_iter()
+                    .chain(Method::MTLS)
+                    .map(Method::as_str);
+                let all = all.collect::<Vec<_>>().join(", ");
+                let why = format!("token_endpoint_auth_method must be one of {all}");
+                Err(invalid_metadata(why))
+            }
         },
         None if !listed.is_empty() => Err(invalid_metadata(
             "none of token_endpoint_auth_methods_supported works here; add none or private_key_jwt",

@@ -44,16 +44,19 @@ impl ResponseType {
         let text = text.ok_or_else(|| invalid_request("response_type is missing"))?;
         match ResponseType::parse(text) {
             Some(ResponseType::CodeIdToken) if !on.hybrid => {
-                Err(unsupported().setting("features.hybrid"))
+                Err(unsupported(on).setting("features.hybrid"))
             }
             Some(kind) => Ok(kind),
-            None => Err(unsupported()),
+            None => Err(unsupported(on)),
         }
     }
 }
 
-fn unsupported() -> Refusal {
-    let why = "response_type must be code";
+fn unsupported(on: Features) -> Refusal {
+    let known: Vec<_> = ResponseType::offered(on)
+        .map(ResponseType::as_str)
+        .collect();
+    let why = format!("response_type must be {}", known.join(" or "));
     Refusal::new(Code::UnsupportedResponseType, why)
 }
 

@@ -8,7 +8,7 @@ async fn a_client_is_added_with_a_secret_that_is_shown_once() {
     let added = folder.run("clients add 'My app' --redirect-uri https://app.example/cb --id app");
     assert_eq!(
         added.err,
-        "Keep the secret now: it is stored as a digest and cannot be shown again.\n"
+        "Keep the secret now: it cannot be shown again.\n"
     );
     let added = added.done();
     let secret = added

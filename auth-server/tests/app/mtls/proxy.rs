@@ -86,6 +86,13 @@ async fn switched_off_no_certificate_counts() {
     );
     let methods = metadata["token_endpoint_auth_methods_supported"].to_string();
     assert!(!methods.contains("tls_client_auth"), "{methods}");
-    let answer = send(&app, PROXY, "spa", &[&header]).await;
-    assert_eq!(answer.error(), (400, "unauthorized_client".to_owned()));
+    // What stands in the header is not even read: on, rubbish is an invalid request.
+    for text in [header.as_str(), "rubbish"] {
+        let answer = send(&app, PROXY, "spa", &[text]).await;
+        assert_eq!(
+            answer.error(),
+            (400, "unauthorized_client".to_owned()),
+            "{text}"
+        );
+    }
 }
