@@ -283,13 +283,20 @@ async fn hint(
         Some(user) if server.subject(client, user) == subject => Hint::Same,
         _ => Hint::Other,
     };
+    let named = match request.claims.subjects().as_slice() {
+        [] => Hint::None,
+        named if named.iter().any(|named| compare(named) == Hint::Same) => Hint::Same,
+        _ => Hint::Other,
+    };
     let Some(token) = token else {
-        return Ok(request.claims.subject().map_or(Hint::None, compare));
+        return Ok(named);
     };
     let claims = keys::verify_former(server, token, issue::ID_TOKEN).await?;
     let issuer = server.config.issuer.as_str();
     let shown = claims.and_then(|claims| logout::Hint::read(&claims, issuer));
     Ok(match shown.filter(|shown| shown.client_id == client.id) {
+        // Both must fit.
+        Some(_) if named == Hint::Other => Hint::Other,
         Some(shown) => compare(&shown.subject),
         None => Hint::Unknown,
     })

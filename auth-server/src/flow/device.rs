@@ -57,6 +57,7 @@ pub struct Begun {
 pub async fn begin(server: &Server, asker: &Authenticated, params: &Params) -> Result<Begun> {
     let Authenticated { client, caller, .. } = asker;
     let request = device::accept(params, client, GrantType::DeviceCode, &server.resources())?;
+    client.check_resources(request.resources.iter().map(String::as_str))?;
     let now = server.now();
     let network = fingerprint(&format!("network {}", network::group(caller.address())));
     let device_code = Secret::mint(Kind::Device, server.effects.fresh());

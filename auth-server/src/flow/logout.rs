@@ -60,7 +60,13 @@ pub async fn begin(server: &Server, browser: &Browser, params: &Params) -> Resul
             client = client.as_ref().map(|client| client.id.as_str()), "a logout request cannot be followed"
         );
     }
-    if decision.asks {
+    // Nobody who merely registered a client sends people anywhere in our name (RFC 9700 §4.11.2).
+    let is_stranger = client
+        .as_ref()
+        .is_some_and(|client| !client.origin.is_operators());
+    let leads_away = browser.signed_in.is_none() && decision.back.is_some();
+    let trusts = server.config.registration.redirect_errors;
+    if decision.asks || (is_stranger && leads_away && !trusts) {
         return Ok(Next::Ask(query));
     }
     let done = end(server, browser, client.as_deref(), decision.back).await?;

@@ -13,7 +13,7 @@ use crate::protocol::request_object::PUSHED;
 use crate::protocol::secret::{Kind, Secret, fingerprint};
 use crate::store::PushedRow;
 
-/// Most requests of one client, or of one network for public clients, that wait at once.
+/// Most requests of one client, or of one network for public clients and those that registered themselves, that wait at once.
 const MOST_WAITING: (i64, i64) = (10_000, 500);
 
 /// The answer (RFC 9126 §2.2).
@@ -34,14 +34,16 @@ pub async fn push(server: &Server, asker: &Authenticated, params: &Params) -> Re
     }
     let mut params = intake::unpack(server, client, params, caller.address()).await?;
     params.set("client_id", &client.id);
-    bind(server, asker, &mut params).await?;
+    bind(asker, &mut params)?;
     authorize::accept(server, &params, client).map_err(|error| match error {
         AuthorizeError::Page(refusal) | AuthorizeError::Redirect(_, refusal) => refusal,
     })?;
     let query = authorize::kept(&params)?;
+    // As late as it can be: a proof that came with a bad request leaves nothing behind.
+    sender::spend(server, asker.proof.as_ref()).await?;
     let (now, lifetime) = (server.now(), server.config.tokens.pushed_request);
     let reference = Secret::mint(Kind::Pushed, server.effects.fresh());
-    let (owner, most) = if client.is_public() {
+    let (owner, most) = if client.is_public() || !client.origin.is_operators() {
         let network = network::group(caller.address());
         (fingerprint(&format!("network {network}")), MOST_WAITING.1)
     } else {
@@ -73,11 +75,10 @@ pub async fn push(server: &Server, asker: &Authenticated, params: &Params) -> Re
 }
 
 /// A proof that came with the push binds the code to its key, as `dpop_jkt` does (RFC 9449 §10.1).
-async fn bind(server: &Server, asker: &Authenticated, params: &mut Params) -> Result<()> {
+fn bind(asker: &Authenticated, params: &mut Params) -> Result<()> {
     let Some(proof) = &asker.proof else {
         return Ok(());
     };
-    sender::spend(server, Some(proof)).await?;
     if params
         .get("dpop_jkt")
         .is_some_and(|named| named != proof.thumbprint)

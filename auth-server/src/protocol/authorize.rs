@@ -208,13 +208,16 @@ fn accept_rest(
             return Err(invalid_request(why));
         }
     }
-    let claims = match params
+    let mut claims = match params
         .get("claims")
         .filter(|_| known.features.claims_parameter)
     {
         Some(text) => ClaimsRequest::parse(text)?,
         None => ClaimsRequest::default(),
     };
+    if let Some(limit) = client.scope_limit() {
+        claims.limit(&limit);
+    }
     let default_acr = client
         .metadata
         .default_acr_values
@@ -280,15 +283,10 @@ pub(super) fn scope(
         .fold(OPENID.into_iter().collect::<Scope>(), |known, resource| {
             known.union(&resource.scope())
         });
-    let limit = client
-        .metadata
-        .scope
-        .as_deref()
-        .filter(|_| client.origin.is_operators());
-    let known = limit.map_or_else(
-        || known.clone(),
-        |limit| known.intersect(&Scope::parse(limit)),
-    );
+    let known = match client.scope_limit() {
+        Some(limit) => known.intersect(&limit),
+        None => known,
+    };
     let scope = Scope::parse(requested.unwrap_or_default()).intersect(&known);
     if !scope.is_empty() {
         return Ok(scope);

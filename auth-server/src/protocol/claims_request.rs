@@ -68,12 +68,26 @@ impl ClaimsRequest {
         names.filter_map(|name| claims::scope_of(name)).collect()
     }
 
-    /// The subject that the ID token must be about (§5.5.1).
+    /// Leaves out the claims that only scopes outside of `allowed` would open.
+    pub fn limit(&mut self, allowed: &Scope) {
+        for place in [&mut self.userinfo, &mut self.id_token] {
+            place.retain(|name, _| claims::scope_of(name).is_none_or(|scope| allowed.has(scope)));
+        }
+    }
+
+    /// The subjects of which the ID token must be about one; none means any (§5.5.1).
     #[must_use]
-    pub fn subject(&self) -> Option<&str> {
+    pub fn subjects(&self) -> Vec<&str> {
         let wishes = [self.id_token.get("sub"), self.userinfo.get("sub")];
         let mut named = wishes.into_iter().flatten();
-        named.find_map(|wish| wish.values.first()?.as_str())
+        let named = named.find(|wish| !wish.values.is_empty());
+        named.map_or_else(Vec::new, |wish| {
+            // What is no text is no subject, and fits nobody.
+            let values = wish.values.iter();
+            values
+                .map(|value| value.as_str().unwrap_or_default())
+                .collect()
+        })
     }
 
     /// The levels of authentication that are wanted, and whether one of them must be reached.
@@ -152,7 +166,7 @@ mod tests {
         let text =
             json!({"id_token": {"sub": {"value": "u"}, "acr": {"essential": true, "value": "2"}}});
         let request = ClaimsRequest::parse(&text.to_string()).unwrap();
-        assert_eq!(request.subject(), Some("u"));
+        assert_eq!(request.subjects(), ["u"]);
         assert_eq!(request.acr(), Some((vec!["2"], true)));
     }
 

@@ -1,11 +1,14 @@
 //! Rich authorization requests (RFC 9396): `authorization_details`, objects of types that the operator knows, shown to the
 //! user member by member and carried into tokens as they were asked for.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::client::Client;
 use super::refusal::{Code, Refusal};
+use super::text::deceives;
 
 /// Longest parameter, in bytes.
 const LONGEST: usize = 4096;
@@ -100,7 +103,29 @@ fn check(
     if detail.values().any(|value| depth(value) > DEEPEST) {
         return Err(invalid("nested too deeply"));
     }
+    if !members_read_well(detail) {
+        return Err(invalid(
+            "names and texts must read as they are: no control characters, and no two names that look the same",
+        ));
+    }
     Ok(())
+}
+
+/// True when people read on the page what the object says (RFC 9396 §12).
+fn members_read_well(members: &Map<String, Value>) -> bool {
+    let mut labels = BTreeSet::new();
+    members.iter().all(|(name, value)| {
+        !name.chars().any(deceives) && labels.insert(label(name)) && reads_well(value)
+    })
+}
+
+fn reads_well(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.chars().any(deceives),
+        Value::Array(items) => items.iter().all(reads_well),
+        Value::Object(members) => members_read_well(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 fn depth(value: &Value) -> usize {
@@ -116,13 +141,20 @@ pub fn narrow(granted: &Details, requested: Option<&str>) -> Result<Details, Ref
     let Some(text) = requested else {
         return Ok(granted.clone());
     };
+    if text.len() > LONGEST {
+        return Err(invalid(format!("longer than {LONGEST} bytes")));
+    }
     let requested: Details = serde_json::from_str(text)
         .map_err(|_| invalid("not a list of JSON objects (RFC 9396 6)"))?;
-    if requested.iter().all(|detail| granted.contains(detail)) {
-        Ok(requested)
-    } else {
-        Err(invalid("more was asked for than was granted (RFC 9396 6)"))
+    // What was granted once is asked for once.
+    let mut left = granted.clone();
+    for detail in &requested {
+        let Some(at) = left.iter().position(|granted| granted == detail) else {
+            return Err(invalid("more was asked for than was granted (RFC 9396 6)"));
+        };
+        left.swap_remove(at);
     }
+    Ok(requested)
 }
 
 /// The members of an object for people, without `type`: name and value, values of several lines as JSON.
@@ -244,6 +276,11 @@ mod tests {
             json!([{"type": "payment_initiation", "x": [[[[[1]]]]]}]),
             Value::Array(vec![json!({"type": "payment_initiation"}); 17]),
             json!([{"type": "payment_initiation", "x": "y".repeat(5000)}]),
+            json!([{"type": "payment_initiation", "x": "Alice\u{202e}01 RUE"}]),
+            json!([{"type": "payment_initiation", "x": ["a\nAmount: 1"]}]),
+            json!([{"type": "payment_initiation", "x\u{7}": 1}]),
+            json!([{"type": "payment_initiation", "Amount": 1, "amount": 1000}]),
+            json!([{"type": "payment_initiation", "x": [{"paidTo": 1, "paid_to": 2}]}]),
         ] {
             assert_eq!(
                 read(&bad).unwrap_err().code,
@@ -263,6 +300,14 @@ mod tests {
         let more = json!([{"type": "payment_initiation", "actions": ["all"]}]).to_string();
         assert!(narrow(&granted, Some(&more)).is_err());
         assert!(narrow(&granted, Some("x")).is_err());
+        let paid = json!([payment()]).to_string();
+        let granted = read(&json!([payment()])).unwrap();
+        assert_eq!(narrow(&granted, Some(&paid)).unwrap().len(), 1);
+        let twice = json!([payment(), payment()]).to_string();
+        assert!(
+            narrow(&granted, Some(&twice)).is_err(),
+            "one payment is no two"
+        );
     }
 
     proptest! {

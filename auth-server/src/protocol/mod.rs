@@ -64,5 +64,6 @@ pub mod scope;
 pub mod secret;
 pub mod session_state;
 pub mod subject;
+pub mod text;
 pub mod token;
 pub mod trusted;

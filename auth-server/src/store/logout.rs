@@ -4,6 +4,7 @@
 
 use super::{Error, Store, Tx, from_json, read, to_json, write};
 use crate::protocol::client::Channel;
+use crate::protocol::grant::Grant;
 
 /// Most clients of one session whose frames a page loads.
 const MOST_FRAMES: i64 = 20;
@@ -152,7 +153,42 @@ impl Tx {
     pub async fn revoke_grants_in(&mut self, ended: &Ended, now: i64) -> Result<(), sqlx::Error> {
         const SQL: &str = "UPDATE grants SET revoked_at = $3 WHERE user_id = $1 AND sid = $2 AND revoked_at IS NULL \
                            AND ' ' || scope || ' ' LIKE '% openid %' AND ' ' || scope || ' ' NOT LIKE '% offline_access %'";
+        // Codes first: a redemption under way is waited for, and its grant is revoked with the others.
+        self.drop_answers_of(ended, now).await?;
         write!(self, c => sqlx::query(SQL).bind(&ended.user_id).bind(&ended.sid).bind(now).execute(c).await.map(|_| ()))
+    }
+
+    /// Drops the codes of a session, and what its user allowed to clients that poll, as far as nobody redeemed them.
+    async fn drop_answers_of(&mut self, ended: &Ended, now: i64) -> Result<(), sqlx::Error> {
+        const CODES: &str = "SELECT digest, grant_facts FROM codes WHERE used_at IS NULL AND expires_at > $2 \
+                             AND consent_id IN (SELECT id FROM consents WHERE user_id = $1)";
+        const POLLED: &str = "SELECT digest, grant_facts FROM polled WHERE used_at IS NULL AND expires_at > $2 \
+                              AND grant_facts IS NOT NULL AND consent_id IN (SELECT id FROM consents WHERE user_id = $1)";
+        for (find, drop) in [
+            (
+                CODES,
+                "DELETE FROM codes WHERE digest = $1 AND used_at IS NULL",
+            ),
+            (
+                POLLED,
+                "DELETE FROM polled WHERE digest = $1 AND used_at IS NULL",
+            ),
+        ] {
+            let out: Vec<(String, String)> = write!(self, c => sqlx::query_as(find)
+                .bind(&ended.user_id).bind(now).fetch_all(c).await)?;
+            for (digest, facts) in out {
+                // What cannot be read would not be redeemed either.
+                let ends = serde_json::from_str::<Grant>(&facts).is_ok_and(|grant| {
+                    grant.sid == ended.sid
+                        && grant.scope.has("openid")
+                        && !grant.scope.has("offline_access")
+                });
+                if ends {
+                    write!(self, c => sqlx::query(drop).bind(digest).execute(c).await.map(|_| ()))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Claims at most `most` notices that are due, until `until`.

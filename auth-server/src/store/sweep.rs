@@ -39,6 +39,11 @@ const STATEMENTS: &[(&str, i64)] = &[
     ),
     // What was opened in time may take as long as its page; then its answer must still be claimed.
     (
+        "DELETE FROM pushed_requests WHERE digest IN \
+         (SELECT digest FROM pushed_requests WHERE expires_at < $1 AND browser_digest IS NULL LIMIT $2)",
+        0,
+    ),
+    (
         "DELETE FROM pushed_requests WHERE digest IN (SELECT digest FROM pushed_requests WHERE expires_at < $1 LIMIT $2)",
         3600,
     ),

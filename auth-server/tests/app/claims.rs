@@ -98,6 +98,29 @@ async fn a_malformed_claims_parameter_is_refused_and_one_that_is_off_is_ignored(
     assert_eq!(id_token.get("email"), None);
 }
 
+#[tokio::test]
+async fn the_operators_scope_bounds_single_claims_too() {
+    let limited = r#"
+[[clients]]
+id = "limited"
+redirect_uris = ["https://app.example.com/cb"]
+token_endpoint_auth_method = "none"
+skip_consent = true
+scope = "openid email"
+"#;
+    let app = TestApp::with("https://as.example.com", limited).await;
+    let more = asking(
+        &json!({"id_token": {"email": null, "name": null}, "userinfo": {"name": null, "email": null}}),
+    );
+    let tokens = app.client("limited").tokens(&more).await;
+    let claims = decode(tokens["id_token"].as_str().unwrap()).1;
+    assert_eq!(claims["email"], "alice@example.com");
+    assert_eq!(claims.get("name"), None);
+    let about = userinfo(&app, &tokens).await;
+    assert_eq!(about["email"], "alice@example.com");
+    assert_eq!(about.get("name"), None);
+}
+
 async fn silently(app: &TestApp, query: &str) -> Answer {
     let mut browser = app.browser();
     browser
@@ -125,6 +148,11 @@ async fn a_claim_sub_or_a_hint_of_another_user_is_not_answered_with_this_one() {
     for query in [
         of("usr_other").replace("scope=openid&", ""),
         format!("id_token_hint={hint}x"),
+        // Both must fit.
+        format!(
+            "id_token_hint={hint}&{}",
+            of("usr_other").replace("scope=openid&", "")
+        ),
     ] {
         let answer = silently(&app, &query).await;
         assert_eq!(answer.redirect_params()["error"], "login_required");

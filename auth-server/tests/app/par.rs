@@ -1,5 +1,6 @@
 //! pushed authorization requests (RFC 9126).
 
+use auth_server::store::Walk;
 use serde_json::json;
 
 use crate::signer::Signer;
@@ -224,6 +225,22 @@ async fn the_pushed_requests_that_wait_are_bounded() {
     let more = app.client("spa").post("/par", &REQUEST).await;
     assert_eq!(more.error(), (429, "too_many_requests".to_owned()));
     push(&app, "web").await;
+    // A secret that anybody gets for the asking is no standing: the network counts.
+    let metadata = serde_json::json!({"client_name": "C", "redirect_uris": [CALLBACK]});
+    let request = axum::http::Request::post("/register").header("content-type", "application/json");
+    let made = app
+        .send(request.body(metadata.to_string().into()).unwrap())
+        .await
+        .json();
+    let secret = made["client_secret"].as_str().map(str::to_owned);
+    let stranger = app.client_with(made["client_id"].as_str().unwrap(), secret);
+    let more = stranger.post("/par", &REQUEST).await;
+    assert_eq!(more.error(), (429, "too_many_requests".to_owned()));
     app.wait(91);
     push(&app, "spa").await;
+    // What no browser opened is gone with its end.
+    let mut walk = Walk::default();
+    let store = &app.server.store;
+    let swept = store.sweep(&mut walk, 86_400, i64::MAX / 2, app.server.now());
+    assert!(swept.await.unwrap().rows >= 200);
 }

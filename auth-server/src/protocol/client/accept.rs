@@ -14,6 +14,7 @@ use crate::protocol::redirect::{RegisteredUri, ResponseType};
 use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
 use crate::protocol::subject;
+use crate::protocol::text::deceives;
 
 /// Most redirect URIs of one client.
 pub(super) const MOST_REDIRECTS: usize = 50;
@@ -374,12 +375,6 @@ fn check_texts(metadata: &Metadata) -> Result<(), Refusal> {
         return Err(invalid_metadata("at most 10 contacts of 256 bytes"));
     }
     Ok(())
-}
-
-/// Characters that nobody sees but that change how the text around them reads.
-fn deceives(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::{Client, Metadata, Method};
 use crate::protocol::jwt::Alg;
 use crate::protocol::redirect::ResponseType;
 use crate::protocol::refusal::{Code, Refusal};
+use crate::protocol::scope::Scope;
 
 /// The profile of FAPI 2.0.
 const FAPI2: &str = "fapi2";
@@ -85,6 +86,14 @@ impl Metadata {
 }
 
 impl Client {
+    /// The most that the operator lets the client have; what a client says of itself is no limit.
+    #[must_use]
+    pub fn scope_limit(&self) -> Option<Scope> {
+        let limit = self.metadata.scope.as_deref();
+        let limit = limit.filter(|_| self.origin.is_operators());
+        limit.map(Scope::parse)
+    }
+
     /// True when the client registered the response type.
     #[must_use]
     pub fn may_ask_for(&self, kind: ResponseType) -> bool {

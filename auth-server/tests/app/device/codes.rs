@@ -1,9 +1,10 @@
 //! What the device sees: its codes, its polls, its tokens.
 
+use auth_server::flow::operator::{Grants, Operator};
 use serde_json::json;
 
 use super::{Device, GRANT, ON, answer, reach};
-use crate::world::{TestApp, decode};
+use crate::world::{DOCS, PASSWORD, TestApp, decode};
 
 #[tokio::test]
 async fn a_device_gets_tokens_once_its_user_has_allowed_it() {
@@ -218,6 +219,18 @@ async fn a_request_of_a_device_is_checked_like_an_authorization_request() {
         let (status, code) = refused.error();
         assert_eq!((status, code.as_str()), error, "{client} {fields:?}");
     }
+    let narrowed = ON.replace(
+        "id = \"tv\"",
+        "id = \"tv\"\nresources = [\"https://other.example.com/mcp\"]",
+    );
+    let other = "\n[[resources]]\nid = \"https://other.example.com/mcp\"\nscopes = []\n";
+    let within = TestApp::with("https://as.example.com", &format!("{narrowed}{other}")).await;
+    let fields = [("resource", DOCS)];
+    let refused = within
+        .client("tv")
+        .post("/device_authorization", &fields)
+        .await;
+    assert_eq!(refused.error(), (400, "invalid_target".to_owned()));
     let defaults = Device::begin(&app, "tv", &[("scope", "nonsense")]).await;
     answer(&app, defaults.user_code(), "allow").await;
     assert_eq!(defaults.poll().await.json()["scope"], "docs.read");
@@ -288,8 +301,32 @@ async fn with_the_switch_metadata_say_so() {
 }
 
 #[tokio::test]
-async fn disconnecting_or_a_new_password_ends_what_a_device_has_or_would_get() {
+async fn disconnecting_signing_out_or_a_new_password_ends_what_a_device_has_or_would_get() {
     for app in TestApp::everywhere_with(ON).await {
+        let signed = Device::begin(&app, "tv", &[("scope", "openid")]).await;
+        let mut browser = answer(&app, signed.user_code(), "allow").await;
+        browser.go("/").await;
+        browser.submit("/sign-out", &[]).await;
+        assert_eq!(signed.poll().await.error(), (400, "invalid_grant".into()));
+
+        let renewed = Device::begin(&app, "tv", &[]).await;
+        answer(&app, renewed.user_code(), "allow").await;
+        let operator = Operator {
+            config: &app.server.config,
+            store: &app.server.store,
+            effects: &app.server.effects,
+        };
+        let alice = app
+            .server
+            .store
+            .user_by_name("alice")
+            .await
+            .unwrap()
+            .unwrap();
+        let set = operator.set_password(&alice, PASSWORD.into(), Grants::Revoked);
+        set.await.unwrap();
+        assert_eq!(renewed.poll().await.error(), (400, "invalid_grant".into()));
+
         let device = Device::begin(&app, "tv", &[]).await;
         let mut browser = answer(&app, device.user_code(), "allow").await;
         browser.go("/").await;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Key, TOKEN, post, redeem, refresh, text};
-use crate::world::{TestApp, decode};
+use crate::world::{CALLBACK, CHALLENGE, TestApp, decode};
 
 fn refused() -> (u16, String) {
     (400, "invalid_grant".to_owned())
@@ -124,6 +124,19 @@ async fn a_proof_that_comes_with_a_pushed_request_binds_its_code() {
     };
     let differs = push(&[("dpop_jkt", &other.thumbprint())]).await;
     assert_eq!(differs.error(), (400, "invalid_request".to_owned()));
+    // A push that fails leaves nothing behind, not even its proof.
+    let proof = key.proof("POST", par, &json!({}));
+    let bad = [("response_type", "code")];
+    let bad = post(&app, "spa", "/par", &bad, &[&proof]).await;
+    assert_eq!(bad.error().0, 400);
+    let good = [
+        ("response_type", "code"),
+        ("redirect_uri", CALLBACK),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ];
+    let good = post(&app, "spa", "/par", &good, &[&proof]).await;
+    assert_eq!(good.status.as_u16(), 201, "{}", good.text());
     let pushed = push(&[]).await;
     let uri = pushed.json()["request_uri"].as_str().unwrap().to_owned();
     let query = format!("client_id=spa&request_uri={uri}");

@@ -271,6 +271,26 @@ async fn what_was_granted_for_the_session_ends_with_it_and_offline_access_stays(
 }
 
 #[tokio::test]
+async fn a_code_that_is_still_out_ends_with_its_session_too() {
+    let (_hosts, apps) = start().await;
+    for app in apps {
+        let mut browser = app.browser();
+        let mut codes = Vec::new();
+        for scope in ["openid", "openid+offline_access", "docs.read"] {
+            let query = app.client("plain").query(&format!("scope={scope}"));
+            let answer = browser.authorize(&query).await;
+            codes.push(answer.redirect_params()["code"].clone());
+        }
+        browser.go("/").await;
+        browser.submit("/sign-out", &[]).await;
+        for (code, alive) in codes.iter().zip([false, true, true]) {
+            let redeemed = app.client("plain").redeem(code).await;
+            assert_eq!(redeemed.status.is_success(), alive, "{}", redeemed.text());
+        }
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_told_who_did_not_sign_a_user_in_or_when_it_is_switched_off() {
     let hosts = Hosts::start(&["rp.example"]).await;
     hosts.put(HOOK, status(OK));

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 
 use super::{BYE, CLIENTS, enter, id_token, silently};
-use crate::world::{TestApp, encode};
+use crate::world::{CALLBACK, TestApp, encode};
 
 /// Keys that sign for an hour.
 const ROTATION: &str = "[keys]\nrotation = \"1h\"\n";
@@ -282,6 +282,38 @@ async fn a_hint_is_good_however_old_until_its_key_is_withdrawn_or_forgotten() {
             ]))
             .await;
         assert!(browser.shows("logout"), "{}", browser.page);
+    }
+}
+
+#[tokio::test]
+async fn nobody_who_merely_registered_sends_people_away_without_a_question() {
+    for (more, asks) in [
+        ("", true),
+        ("[registration]\nredirect_errors = true\n", false),
+    ] {
+        let app = TestApp::with("https://as.example.com", more).await;
+        let metadata = serde_json::json!({
+            "client_name": "C", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+            "post_logout_redirect_uris": ["https://evil.example/phish"],
+        });
+        let request =
+            axum::http::Request::post("/register").header("content-type", "application/json");
+        let made = app
+            .send(request.body(metadata.to_string().into()).unwrap())
+            .await
+            .json();
+        let tokens = app
+            .client(made["client_id"].as_str().unwrap())
+            .tokens("scope=openid")
+            .await;
+        let query = format!(
+            "/end-session?id_token_hint={}&post_logout_redirect_uri=https://evil.example/phish",
+            id_token(&tokens)
+        );
+        let mut stranger = app.browser();
+        let answer = stranger.go(&query).await;
+        assert_eq!(stranger.shows("logout"), asks, "{}", answer.text());
+        assert_eq!(answer.header("location").is_empty(), asks);
     }
 }
 
