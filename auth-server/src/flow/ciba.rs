@@ -35,6 +35,8 @@ const MOST_WAITING: MostWaiting = MostWaiting {
     user_and_client: 5,
     client: 10_000,
 };
+/// How much of a user's share clients that registered themselves may fill: the operator's always find room.
+const OF_STRANGERS: i64 = 10;
 /// Users that nobody knows, named by one client within [`WINDOW`]: more is no mistake.
 const UNKNOWN: i64 = 100;
 /// Seconds after which they are forgotten.
@@ -72,11 +74,19 @@ pub async fn begin(server: &Server, asker: &Authenticated, params: &Params) -> R
     };
     let entry = server.entry(event, caller);
     let owner = fingerprint(&format!("client {}", client.id));
+    let most = MostWaiting {
+        user: if client.origin.is_operators() {
+            MOST_WAITING.user
+        } else {
+            OF_STRANGERS
+        },
+        ..MOST_WAITING
+    };
     let kept = server
         .store
         .write((polled, owner, entry), move |tx, (polled, owner, entry)| {
             Box::pin(async move {
-                let kept = tx.insert_named(polled, owner, MOST_WAITING, now).await?;
+                let kept = tx.insert_named(polled, owner, most, now).await?;
                 if kept {
                     tx.record(entry, now);
                 }

@@ -56,7 +56,7 @@ fn the_claims_request_of_5_5_is_understood() -> Result<()> {
     // §5.5.1: a claim with a value, here the subject.
     let about = r#"{"id_token": {"sub": {"value": "248289761001"}}}"#;
     let about = ClaimsRequest::parse(about).map_err(|refusal| anyhow!("{refusal:?}"))?;
-    ensure!(about.subject() == Some("248289761001"));
+    ensure!(about.subjects() == ["248289761001"]);
     Ok(())
 }
 
