@@ -1,7 +1,7 @@
 //! Introspection (RFC 7662): what a token is worth now, for clients that authenticate. A client that the operator
 //! vouches for may ask about any token, every other one about its own.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Result, Server, clients, issue, seal};
 use crate::protocol::client::Client;
@@ -9,7 +9,9 @@ use crate::protocol::confirmation::Confirmation;
 use crate::protocol::grant::{Grant, Standing};
 use crate::protocol::jwt;
 use crate::protocol::refusal::invalid_client;
+use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
+use crate::protocol::subject;
 use crate::store::Purpose;
 
 /// Header `typ` of answers as JWTs, and with `application/` before it their media type (RFC 9701 §5).
@@ -24,7 +26,7 @@ pub async fn inspect(server: &Server, caller: &Client, token: &str) -> Result<Va
         )
         .into());
     }
-    let found = match access_token(server, token).await? {
+    let found = match access_token(server, caller, token).await? {
         Some(found) => Some(found),
         None => refresh_token(server, token).await?,
     };
@@ -49,7 +51,7 @@ pub async fn signed(server: &Server, caller: &Client, answer: Value) -> Result<S
     seal::signed(server, caller, caller.introspection_encryption(), token).await
 }
 
-async fn access_token(server: &Server, token: &str) -> Result<Option<Value>> {
+async fn access_token(server: &Server, caller: &Client, token: &str) -> Result<Option<Value>> {
     let Some(living) = living(server, token).await? else {
         return Ok(None);
     };
@@ -57,10 +59,20 @@ async fn access_token(server: &Server, token: &str) -> Result<Option<Value>> {
     answer.insert("active".into(), json!(true));
     let kind = Confirmation::token_type(Confirmation::of(&answer).as_ref());
     answer.insert("token_type".into(), json!(kind));
-    if let Some((_, username)) = living.grant {
+    if let Some((_, username)) = living.grant
+        && may_name(caller, &answer)
+    {
         answer.insert("username".into(), json!(username));
     }
     Ok(Some(Value::Object(answer)))
+}
+
+/// True when the answer may hold the name that the user signs in with. A client that nobody vouched for learns it by the scope
+/// `profile` alone, and never beside a subject that no two sectors can compare (RFC 7662 §5).
+fn may_name(caller: &Client, claims: &Map<String, Value>) -> bool {
+    let scope = claims.get("scope").and_then(Value::as_str);
+    let opened = || Scope::parse(scope.unwrap_or_default()).has("profile");
+    caller.origin.is_operators() || (caller.sector().is_none() && opened())
 }
 
 async fn refresh_token(server: &Server, token: &str) -> Result<Option<Value>> {
@@ -72,6 +84,12 @@ async fn refresh_token(server: &Server, token: &str) -> Result<Option<Value>> {
         return Ok(None);
     };
     let client = clients::last_known(server, &row.grant.client_id).await?;
+    if client
+        .as_ref()
+        .is_some_and(|client| !subject::lasts(client, &row.grant))
+    {
+        return Ok(None);
+    }
     let subject = client.map(|client| server.subject(&client, &row.grant.subject));
     Ok(Some(json!({
         "active": true, "iss": server.config.issuer.as_str(), "sub": subject, "client_id": row.grant.client_id,
@@ -82,7 +100,7 @@ async fn refresh_token(server: &Server, token: &str) -> Result<Option<Value>> {
 /// An access token of ours that is neither expired nor revoked.
 pub struct Living {
     /// Its claims.
-    pub claims: serde_json::Map<String, Value>,
+    pub claims: Map<String, Value>,
     /// The user's grant and name; `None` for a machine's token.
     pub grant: Option<(Grant, String)>,
 }

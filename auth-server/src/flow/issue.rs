@@ -15,6 +15,7 @@ use crate::protocol::refusal::{Code, Refusal, invalid_grant};
 use crate::protocol::resource::{self, Form, Resource};
 use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
+use crate::protocol::subject;
 use crate::protocol::token::TokenResponse;
 use crate::store::{OpaqueToken, RefreshToken, Tokens};
 
@@ -59,6 +60,10 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
         ..
     } = *order;
     let client = &asker.client;
+    if !subject::lasts(client, grant) {
+        let why = "the client has other subjects than when the user allowed it; ask the user again";
+        return Err(invalid_grant(why).into());
+    }
     let subject = server.subject(client, &grant.subject);
     let token = Access {
         subject: &subject,

@@ -35,7 +35,10 @@ pub(super) async fn allow(
         sid: session.sid.clone(),
         nonce: None,
         expires_at: now + server.grant_lifetime(client),
-        terms,
+        terms: Terms {
+            sector: client.sector(),
+            ..terms
+        },
     };
     let event = Event::Consent {
         user: session.user_id.clone(),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use url::Url;
 
 use super::feature::Features;
@@ -10,6 +11,7 @@ use super::jwt;
 use super::redirect::RegisteredUri;
 use super::refusal::Refusal;
 use super::secret::{Digest, fingerprint};
+use super::subject;
 use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, userinfo_alg};
 
 mod accept;
@@ -252,6 +254,13 @@ impl Client {
         key_source(&self.metadata).unwrap_or(None)
     }
 
+    /// The sector in which users have a name of their own; `None` with public subjects.
+    #[must_use]
+    pub fn sector(&self) -> Option<String> {
+        // It was accepted before, so it is well formed.
+        subject::sector(&self.metadata).unwrap_or(None)
+    }
+
     /// What consent was given to; a change asks the user again (rule A-59).
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -263,15 +272,16 @@ impl Client {
             .iter()
             .filter(|grant| grant.uses_remembered_consent());
         let grants: Vec<_> = counted.map(|grant| grant.as_str()).collect();
-        let facts = serde_json::json!([
-            uris,
-            m.client_name,
-            m.jwks,
-            m.jwks_uri,
-            grants,
-            m.token_endpoint_auth_method
-        ]);
-        fingerprint(&facts.to_string())
+        let mut facts = vec![
+            json!(uris),
+            json!(m.client_name),
+            json!(m.jwks),
+            json!(m.jwks_uri),
+            json!(grants),
+            json!(m.token_endpoint_auth_method),
+        ];
+        facts.extend(self.sector().map(|sector| json!(sector)));
+        fingerprint(&json!(facts).to_string())
     }
 }
 

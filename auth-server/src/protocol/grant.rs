@@ -53,6 +53,9 @@ pub struct Terms {
     /// What the user allowed beyond scopes (RFC 9396).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Details,
+    /// The sector under which the client knows the user (OIDC Core §8.1); `None` with public subjects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sector: Option<String>,
 }
 
 impl Grant {

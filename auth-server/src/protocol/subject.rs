@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 
 use super::client::{Client, Metadata};
+use super::grant::Grant;
 use super::refusal::{Code, Refusal};
 use super::secret::DerivationKey;
 
@@ -58,15 +59,24 @@ fn host(uri: &str) -> Result<String, Refusal> {
     })
 }
 
-/// Refuses a client whose redirect URIs are not all in the list behind its `sector_identifier_uri` (OIDC Registration §5).
+/// True while a user has the name at a client that the grant was given under: a refreshed ID token names nobody else (OIDC
+/// Core §12.2), and what was allowed to a client of one sector says nothing about those of another.
+#[must_use]
+pub fn lasts(client: &Client, grant: &Grant) -> bool {
+    client.sector() == grant.terms.sector
+}
+
+/// Refuses a client whose redirect URIs are not all in the list behind its `sector_identifier_uri` (OIDC Registration §5). One
+/// without redirect URIs shows nothing.
 pub fn check_sector(metadata: &Metadata, list: &[u8]) -> Result<(), Refusal> {
     let list: Vec<String> = serde_json::from_slice(list)
         .map_err(|_| invalid("sector_identifier_uri: not a JSON list of URIs"))?;
-    if metadata.redirect_uris.iter().all(|uri| list.contains(uri)) {
+    let uris = &metadata.redirect_uris;
+    if !uris.is_empty() && uris.iter().all(|uri| list.contains(uri)) {
         Ok(())
     } else {
         Err(invalid(
-            "sector_identifier_uri: its list lacks one of the redirect_uris (OIDC Registration 5)",
+            "sector_identifier_uri: its list must hold the redirect_uris (OIDC Registration 5)",
         ))
     }
 }
@@ -120,6 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn another_sector_is_another_fingerprint() {
+        let mark = |more: Value| client(&more).unwrap().fingerprint();
+        let sector = "https://c.example/list.json";
+        let here = mark(json!({}));
+        assert_eq!(here, mark(json!({"sector_identifier_uri": sector})));
+        let there = json!({"sector_identifier_uri": "https://d.example/list.json"});
+        assert_ne!(here, mark(there));
+        assert_ne!(here, mark(json!({"subject_type": "public"})));
+        let public = mark(json!({"subject_type": "public"}));
+        assert_eq!(public, mark(json!({"subject_type": null})));
+    }
+
+    #[test]
     fn a_client_without_one_sector_is_refused() {
         for bad in [
             json!({"redirect_uris": ["https://x.example/cb", "https://y.example/cb"]}),
@@ -144,6 +167,26 @@ mod tests {
     }
 
     #[test]
+    fn a_document_with_pairwise_subjects_has_only_the_grants_of_its_redirect() {
+        let accept = |more: Value| {
+            let mut metadata = json!({
+                "client_name": "c", "redirect_uris": ["https://c.example/cb"], "subject_type": "pairwise",
+                "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://evil.example/jwks",
+                "backchannel_token_delivery_mode": "poll", "grant_types": ["authorization_code",
+                    "urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba"],
+            });
+            let object = metadata.as_object_mut().unwrap();
+            object.extend(more.as_object().unwrap().clone());
+            Client::accept(serde_json::from_value(metadata).unwrap(), Origin::Document)
+        };
+        let kept = |more| accept(more).unwrap().metadata.grant_types.unwrap();
+        assert_eq!(kept(json!({})), ["authorization_code"]);
+        assert_eq!(kept(json!({"subject_type": "public"})).len(), 3);
+        let elsewhere = json!({"backchannel_logout_uri": "https://evil.example/logout"});
+        assert!(accept(elsewhere).is_err());
+    }
+
+    #[test]
     fn the_list_of_a_sector_holds_every_redirect_uri() {
         let client = client(&json!({})).unwrap();
         let check = |list: &str| check_sector(&client.metadata, list.as_bytes());
@@ -151,5 +194,10 @@ mod tests {
         for bad in ["[]", "{}", "", r#"["https://c.example/other"]"#, "[1]"] {
             assert!(check(bad).is_err(), "{bad}");
         }
+        let nowhere = Metadata {
+            redirect_uris: vec![],
+            ..client.metadata.clone()
+        };
+        assert!(check_sector(&nowhere, b"[]").is_err(), "no redirect URI");
     }
 }

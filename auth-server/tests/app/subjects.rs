@@ -113,6 +113,149 @@ async fn a_client_joins_a_sector_only_when_the_sector_lists_it() {
     assert_eq!(metadata["subject_types_supported"], json!(["public"]));
 }
 
+const CALLBACK: &str = "https://app.example.com/cb";
+
+#[tokio::test]
+async fn a_stranger_learns_no_subject_of_a_sector_around_its_redirect_uri() {
+    let hosts = Hosts::start(&["sp.example"]).await;
+    let list = "https://sp.example/sector.json";
+    hosts.put_json(list, "", &json!(["https://sp.example/cb"]));
+    let on = hosts.toml() + "\n[features]\ndevice = true\nciba = true\njwt_bearer = true\n";
+    let app = TestApp::with("http://localhost:8080", &on).await;
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let all = json!([
+        "authorization_code",
+        "refresh_token",
+        device,
+        "urn:openid:params:grant-type:ciba",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    ]);
+    let metadata = json!({
+        "redirect_uris": ["https://sp.example/cb"], "subject_type": "pairwise", "grant_types": all,
+        "backchannel_token_delivery_mode": "poll",
+    });
+    for sector in [Value::Null, json!(list)] {
+        let mut metadata = metadata.clone();
+        metadata["sector_identifier_uri"] = sector;
+        let created = register(&app, &metadata).await;
+        assert_eq!(created.status.as_u16(), 201, "{}", created.text());
+        let created = created.json();
+        let kept = json!(["authorization_code", "refresh_token"]);
+        assert_eq!(created["grant_types"], kept);
+        assert_eq!(created.get("backchannel_token_delivery_mode"), None);
+        let secret = created["client_secret"].as_str().map(str::to_owned);
+        let stranger = app.client_with(created["client_id"].as_str().unwrap(), secret);
+        for path in ["/device_authorization", "/bc-authorize"] {
+            let hint = [("scope", "openid"), ("id_token_hint", "x")];
+            let refused = stranger.post(path, &hint).await;
+            assert_eq!(refused.error(), (400, "unauthorized_client".into()));
+        }
+    }
+    let mut public = metadata.clone();
+    public["subject_type"] = json!("public");
+    let created = register(&app, &public).await.json();
+    assert_eq!(created["grant_types"].as_array().unwrap().len(), 5);
+    for change in [
+        json!({"grant_types": [device]}),
+        json!({"grant_types": [device], "redirect_uris": [], "sector_identifier_uri": list}),
+        json!({"redirect_uris": [], "sector_identifier_uri": list}),
+        json!({"grant_types": ["refresh_token"], "redirect_uris": [], "sector_identifier_uri": list}),
+        json!({"backchannel_logout_uri": "https://stranger.example/logout"}),
+        json!({"backchannel_logout_uri": "https://sp.example:8443/logout"}),
+    ] {
+        let mut bad = metadata.clone();
+        let object = bad.as_object_mut().unwrap();
+        object.extend(change.as_object().unwrap().clone());
+        let refused = register(&app, &bad).await;
+        assert_eq!(refused.error().0, 400, "{change}");
+    }
+    let mut own = metadata;
+    own["backchannel_logout_uri"] = json!("https://sp.example/logout");
+    assert_eq!(register(&app, &own).await.status.as_u16(), 201);
+}
+
+#[tokio::test]
+async fn a_client_that_moves_to_another_sector_takes_no_user_along() {
+    for app in TestApp::everywhere_with("").await {
+        let metadata = json!({"redirect_uris": [CALLBACK], "subject_type": "pairwise", "client_name": "C",
+            "grant_types": ["authorization_code", "refresh_token"]});
+        let created = register(&app, &metadata).await.json();
+        let id = created["client_id"].as_str().unwrap();
+        let secret = created["client_secret"].as_str().unwrap();
+        let client = app.client_with(id, Some(secret.to_owned()));
+        let mut browser = app.browser();
+        let query = client.query("scope=openid");
+        let code = |answer: &Answer| answer.redirect_params()["code"].clone();
+        let first = browser.authorize(&query).await;
+        let tokens = client.redeem(&code(&first)).await.json();
+        let waiting = code(&browser.go(&format!("/authorize?{query}")).await);
+        let change = async |change: Value| {
+            let mut metadata = created.clone();
+            let object = metadata.as_object_mut().unwrap();
+            object.extend(change.as_object().unwrap().clone());
+            let token = created["registration_access_token"].as_str().unwrap();
+            let request = Request::put(format!("/register/{id}"))
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::AUTHORIZATION, format!("Bearer {token}"));
+            let body = Body::from(metadata.to_string());
+            let changed = app.send(request.body(body).unwrap()).await;
+            assert_eq!(changed.status.as_u16(), 200, "{}", changed.text());
+            app.wait(3);
+        };
+        let refresh = tokens["refresh_token"].as_str().unwrap();
+        let refused = (400, "invalid_grant".to_owned());
+        for moved in [
+            json!({"redirect_uris": ["https://sp.example/cb"]}),
+            json!({"subject_type": "public"}),
+        ] {
+            change(moved).await;
+            assert_eq!(client.refresh(refresh).await.error(), refused);
+            assert_eq!(client.redeem(&waiting).await.error(), refused);
+            let told = client.post("/introspect", &[("token", refresh)]).await;
+            assert_eq!(told.json(), json!({"active": false}));
+        }
+        // With public subjects the user is asked again, and so is who allowed only these.
+        browser.go(&format!("/authorize?{query}")).await;
+        assert!(browser.shows("consent"));
+        let allowed = browser.submit("/consent", &[("decision", "allow")]).await;
+        let public = client.redeem(&code(&allowed)).await.json();
+        assert_ne!(sub(&public, "id_token"), sub(&tokens, "id_token"));
+        change(json!({})).await;
+        let public = public["refresh_token"].as_str().unwrap();
+        assert_eq!(client.refresh(public).await.error(), refused);
+        browser.go(&format!("/authorize?{query}")).await;
+        assert!(browser.shows("consent"));
+        // What was refused was not used up.
+        let again = client.refresh(refresh).await.json();
+        assert_eq!(sub(&again, "id_token"), sub(&tokens, "id_token"));
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_learns_the_users_login_name_by_the_scope_profile_alone() {
+    let app = TestApp::start().await;
+    for (kind, scope, name) in [
+        ("public", "openid docs.read", Value::Null),
+        ("public", "openid docs.read profile", json!("alice")),
+        ("pairwise", "openid docs.read", Value::Null),
+        ("pairwise", "openid docs.read profile", Value::Null),
+    ] {
+        let metadata =
+            json!({"redirect_uris": [CALLBACK], "subject_type": kind, "client_name": "C"});
+        let created = register(&app, &metadata).await.json();
+        let secret = created["client_secret"].as_str().map(str::to_owned);
+        let stranger = app.client_with(created["client_id"].as_str().unwrap(), secret);
+        let query = format!("scope={}", scope.replace(' ', "+"));
+        let tokens = stranger.tokens(&query).await;
+        let token = [("token", tokens["access_token"].as_str().unwrap())];
+        let told = stranger.post("/introspect", &token).await.json();
+        assert_eq!(told["active"], true);
+        assert_eq!(told["username"], name, "{kind} {scope}");
+        let told = app.client("web").post("/introspect", &token).await.json();
+        assert_eq!(told["username"], "alice", "a resource server knows");
+    }
+}
+
 const POLICIES: &str = r#"
 [[resources]]
 id = "https://other.example.com/mcp"

@@ -33,7 +33,7 @@ impl Client {
         }
         id_token_alg(&metadata)?;
         userinfo_alg(&metadata)?;
-        logout::check(&metadata, &redirects)?;
+        logout::check(&metadata, &redirects, origin)?;
         authorization_alg(&metadata)?;
         check_requests(&metadata)?;
         if origin == Origin::Document {
@@ -192,7 +192,7 @@ pub(super) fn key_source(metadata: &Metadata) -> Result<Option<KeySource>, Refus
 }
 
 /// Unknown grants are dropped, and those that this client may not use: machine grants of clients that nobody vouched for,
-/// and what needs a client that authenticates (rule A-45).
+/// what needs a client that authenticates (rule A-45), and what would tell a stranger the pairwise subjects of a sector.
 fn grants(
     metadata: &Metadata,
     origin: Origin,
@@ -201,7 +201,12 @@ fn grants(
     let Some(declared) = &metadata.grant_types else {
         return Ok(BTreeSet::from([GrantType::AuthorizationCode]));
     };
-    let may = |grant: &GrantType| grant.is_for(origin.is_operators(), method != Method::None);
+    // The names of a sector are for who answers at its hosts, which a redirect alone shows (OIDC Core §8.1).
+    let elsewhere = origin.is_operators() || metadata.subject_type.as_deref() != Some("pairwise");
+    let may = |grant: &GrantType| {
+        grant.is_for(origin.is_operators(), method != Method::None)
+            && (elsewhere || grant.needs_redirect())
+    };
     let grants: BTreeSet<_> = declared
         .iter()
         .filter_map(|text| GrantType::parse(text))

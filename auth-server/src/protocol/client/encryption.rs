@@ -109,10 +109,10 @@ impl Client {
         answer.encryption(&self.metadata).unwrap_or(None)
     }
 
-    /// The algorithm of its introspection answers as JWTs; RS256 unless registered (RFC 9701 §6).
+    /// The algorithm of its introspection answers as JWTs; RS256 unless registered (RFC 9701 §6), or that of its profile.
     #[must_use]
     pub fn introspection_alg(&self, ours: &[Alg]) -> Alg {
         let registered = introspection_alg(&self.metadata).unwrap_or(None);
-        registered.unwrap_or_else(|| Alg::preferred(Alg::Rs256, ours))
+        registered.unwrap_or_else(|| Alg::preferred(self.default_alg(), ours))
     }
 }

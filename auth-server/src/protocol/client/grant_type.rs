@@ -56,6 +56,11 @@ impl GrantType {
         }
     }
 
+    /// True when what it gives reaches a client only by way of its redirect URI, or after something that did.
+    pub(super) fn needs_redirect(self) -> bool {
+        matches!(self, GrantType::AuthorizationCode | GrantType::RefreshToken)
+    }
+
     /// True when tokens may come of a remembered consent: then a client that declares it later may do more with it. The
     /// others ask the user each time or have a policy of their own.
     pub(super) fn uses_remembered_consent(self) -> bool {

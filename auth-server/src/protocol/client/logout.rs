@@ -4,7 +4,7 @@
 use url::Url;
 
 use super::accept::{MOST_REDIRECTS, invalid_metadata};
-use super::{Client, Metadata};
+use super::{Client, Metadata, Origin};
 use crate::protocol::feature::Features;
 use crate::protocol::redirect::RegisteredUri;
 use crate::protocol::refusal::Refusal;
@@ -42,7 +42,13 @@ impl Client {
 }
 
 /// Checks the members about logout, and `initiate_login_uri`.
-pub(super) fn check(metadata: &Metadata, redirects: &[RegisteredUri]) -> Result<(), Refusal> {
+pub(super) fn check(
+    metadata: &Metadata,
+    redirects: &[RegisteredUri],
+    origin: Origin,
+) -> Result<(), Refusal> {
+    let is_redirects =
+        |uri: &RegisteredUri| redirects.iter().any(|known| known.origin() == uri.origin());
     let after = &metadata.post_logout_redirect_uris;
     if after.len() > MOST_REDIRECTS {
         let why = format!("at most {MOST_REDIRECTS} post_logout_redirect_uris");
@@ -52,8 +58,8 @@ pub(super) fn check(metadata: &Metadata, redirects: &[RegisteredUri]) -> Result<
         registered("post_logout_redirect_uris", uri)?;
     }
     if let Some(uri) = &metadata.frontchannel_logout_uri {
-        let origin = registered("frontchannel_logout_uri", uri)?.origin();
-        if origin.is_none() || !redirects.iter().any(|known| known.origin() == origin) {
+        let uri = registered("frontchannel_logout_uri", uri)?;
+        if uri.origin().is_none() || !is_redirects(&uri) {
             return Err(invalid_metadata(
                 "frontchannel_logout_uri must have the scheme, host and port of one of the redirect_uris",
             ));
@@ -64,6 +70,13 @@ pub(super) fn check(metadata: &Metadata, redirects: &[RegisteredUri]) -> Result<
         if uri.origin().is_none() {
             return Err(invalid_metadata(
                 "backchannel_logout_uri must be an https URL",
+            ));
+        }
+        // A notice names the user as the sector does, so it goes where the sector's redirects go.
+        let pairwise = metadata.subject_type.as_deref() == Some("pairwise");
+        if pairwise && !origin.is_operators() && !is_redirects(&uri) {
+            return Err(invalid_metadata(
+                "backchannel_logout_uri must have the scheme, host and port of one of the redirect_uris when subjects are pairwise",
             ));
         }
     }

@@ -1,7 +1,9 @@
 //! What the operator decides about a client, beyond what every client says of itself: lifetimes, resources, consent, and the
 //! profile `fapi2` (FAPI 2.0 Security Profile §5; rule A-93).
 
-use super::accept::{authorization_alg, id_token_alg, invalid_metadata, userinfo_alg};
+use super::accept::{
+    authorization_alg, id_token_alg, introspection_alg, invalid_metadata, userinfo_alg,
+};
 use super::{Client, Metadata, Method};
 use crate::protocol::jwt::Alg;
 use crate::protocol::redirect::ResponseType;
@@ -57,6 +59,7 @@ impl Metadata {
             id_token_alg(self)?,
             userinfo_alg(self)?,
             authorization_alg(self)?,
+            introspection_alg(self)?,
         ];
         let request = self
             .backchannel_authentication_request_signing_alg
@@ -194,12 +197,28 @@ mod tests {
             json!({"userinfo_signed_response_alg": "RS256"}),
             json!({"authorization_signed_response_alg": "RS256"}),
             json!({"response_types": ["code", "code id_token"]}),
+            json!({"introspection_signed_response_alg": "RS256"}),
             json!({"require_pkce": false}),
             json!({"redirect_uris": ["http://localhost/cb"]}),
             json!({"profile": "fapi1"}),
             json!({"access_token_lifetime": 0}),
         ] {
             assert!(accept(&bad, Origin::Static).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_fapi_client_registers_nothing_for_is_not_signed_with_rs256() {
+        let metadata = accept(&json!({}), Origin::Static).unwrap();
+        let accepted = Client::accept(metadata, Origin::Static).unwrap();
+        let client = accepted.into_client("c".into(), Origin::Static, None);
+        let client = client.unwrap();
+        for alg in [
+            client.introspection_alg(&Alg::ALL),
+            client.id_token_alg(&Alg::ALL),
+            client.authorization_alg(&Alg::ALL),
+        ] {
+            assert_eq!(alg, Alg::Es256);
         }
     }
 
