@@ -42,7 +42,7 @@ pub(super) async fn issue(
     let [audience] = &request.audiences[..] else {
         return Err(invalid_request("audience must name one authorization server").into());
     };
-    let Some(client_id) = policy.id_jag.get(audience) else {
+    let Some(partner) = policy.id_jag.get(audience) else {
         let why = "this client may get no identity assertion for that authorization server";
         return Err(not_allowed(why).into());
     };
@@ -50,6 +50,8 @@ pub(super) async fn issue(
         let why = "an identity assertion is for one resource at a time";
         return Err(Refusal::new(Code::InvalidTarget, why).into());
     }
+    let resource = partner.resource(request.resources.first().map(String::as_str))?;
+    let scope = partner.scope(request.scope.as_ref())?;
     let now = server.now();
     let mut claims = Map::new();
     for name in KEPT {
@@ -62,16 +64,15 @@ pub(super) async fn issue(
         // The proof of this request binds what comes of it.
         claims.insert("cnf".to_owned(), json!(key));
     }
-    let scope = request.scope.clone().unwrap_or_default();
     let mut put = |name: &str, value: Value| claims.insert(name.to_owned(), value);
     put("iss", json!(server.config.issuer.as_str()));
     put("sub", json!(subject.text("sub")));
     put("aud", json!(audience));
-    put("client_id", json!(client_id));
+    put("client_id", json!(partner.client_id()));
     put("jti", json!(server.fresh_id("")));
     put("iat", json!(now));
     put("exp", json!(now + LIFETIME));
-    if let Some(resource) = request.resources.first() {
+    if let Some(resource) = resource {
         put("resource", json!(resource));
     }
     if !scope.is_empty() {

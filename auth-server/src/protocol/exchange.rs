@@ -10,6 +10,8 @@ use super::params::Params;
 use super::refusal::{Code, Refusal, invalid_request};
 use super::scope::Scope;
 
+/// The setting that bounds identity assertions.
+const ID_JAG: &str = "clients.token_exchange.id_jag";
 /// Most actors in a chain: each exchange makes the token longer.
 const LONGEST_CHAIN: usize = 8;
 
@@ -30,7 +32,78 @@ pub struct Policy {
     pub impersonate: bool,
     /// Authorization servers for which it may get an identity assertion (ID-JAG), with its client id there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub id_jag: BTreeMap<String, String>,
+    pub id_jag: BTreeMap<String, Partner>,
+}
+
+/// What an identity assertion for another authorization server may say (draft-ietf-oauth-identity-assertion-authz-grant §4.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Partner {
+    /// The client's id there; what the user may do there is for that server to decide.
+    Named(String),
+    /// What the operator decides here.
+    Bounded(Bounds),
+}
+
+/// The operator's bounds of an identity assertion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// The client's id there.
+    pub client_id: String,
+    /// The scope that may be asked for; any without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The resources, in the spelling of that server; any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+}
+
+impl Partner {
+    /// The client's id there.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        match self {
+            Partner::Named(client_id) => client_id,
+            Partner::Bounded(bounds) => &bounds.client_id,
+        }
+    }
+
+    /// The scope of an assertion: what is asked for within the bounds, all of these when nothing is, since an assertion
+    /// without a scope allows whatever that server gives.
+    pub fn scope(&self, asked: Option<&Scope>) -> Result<Scope, Refusal> {
+        let Partner::Bounded(Bounds {
+            scope: Some(most), ..
+        }) = self
+        else {
+            return Ok(asked.cloned().unwrap_or_default());
+        };
+        let scope = asked.map_or_else(|| most.clone(), |asked| asked.intersect(most));
+        if scope.is_empty() {
+            let why = "nothing of the scope is within the client's policy for that server";
+            return Err(Refusal::new(Code::InvalidScope, why).setting(ID_JAG));
+        }
+        Ok(scope)
+    }
+
+    /// The resource of an assertion: the one that is asked for, or the only one of the bounds.
+    pub fn resource(&self, asked: Option<&str>) -> Result<Option<String>, Refusal> {
+        let most = match self {
+            Partner::Bounded(bounds) => &bounds.resources[..],
+            Partner::Named(_) => &[],
+        };
+        match (asked, most) {
+            (asked, []) => Ok(asked.map(str::to_owned)),
+            (None, [only]) => Ok(Some(only.clone())),
+            (Some(asked), most) if most.iter().any(|known| known == asked) => {
+                Ok(Some(asked.to_owned()))
+            }
+            _ => {
+                let why = "resource must be one of the client's policy for that server";
+                Err(Refusal::new(Code::InvalidTarget, why).setting(ID_JAG))
+            }
+        }
+    }
 }
 
 impl Policy {

@@ -1,6 +1,6 @@
 //! A-91, as identity provider: an assertion for another authorization server.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ACCESS, ID, ID_JAG, MAIL, ON, exchange, text, tokens};
 use crate::world::TestApp;
@@ -109,5 +109,67 @@ async fn another_audience_client_or_token_gets_no_assertion() {
     ] {
         let refused = exchange(&app, client, token, &more).await;
         assert_eq!(refused.error(), (400, error.into()), "{client} {more:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_assertion_says_no_more_than_the_operator_allows_for_that_server() {
+    let app = TestApp::with("https://as.example.com", ON).await;
+    let tokens = tokens(&app, "desk").await;
+    let wanted = async |audience: &str, scope: &str, resource: &str| {
+        let mut more = vec![
+            ("subject_token_type", ID),
+            ("requested_token_type", ID_JAG),
+            ("audience", audience),
+        ];
+        let asked = [("scope", scope), ("resource", resource)];
+        more.extend(asked.into_iter().filter(|(_, text)| !text.is_empty()));
+        exchange(&app, "desk", text(&tokens, "id_token"), &more).await
+    };
+    let (chat, both) = ("https://chat-as.example.net", "https://both-as.example.net");
+    let (mcp, a) = ("https://chat.example.net/mcp", "https://a.example.net");
+    for (audience, scope, resource, given) in [
+        (
+            chat,
+            "",
+            "",
+            json!(["desk-chat", "chat.read chat.send", mcp]),
+        ),
+        (
+            chat,
+            "admin chat.read root",
+            mcp,
+            json!(["desk-chat", "chat.read", mcp]),
+        ),
+        (both, "anything", a, json!(["desk-both", "anything", a])),
+        (both, "", a, json!(["desk-both", Value::Null, a])),
+    ] {
+        let answer = wanted(audience, scope, resource).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let (_, claims) = decode(text(&answer.json(), "access_token"));
+        let said = json!([claims["client_id"], claims["scope"], claims["resource"]]);
+        assert_eq!(said, given);
+        let told = answer.json()["scope"].clone();
+        assert_eq!(told, claims["scope"].as_str().unwrap_or_default());
+    }
+    for (audience, scope, resource, error) in [
+        (chat, "admin root", mcp, "invalid_scope"),
+        (
+            chat,
+            "chat.read",
+            "https://mail.example.net",
+            "invalid_target",
+        ),
+        (
+            chat,
+            "chat.read",
+            "https://chat.example.net/mcp/",
+            "invalid_target",
+        ),
+        (both, "", "", "invalid_target"),
+        (both, "", mcp, "invalid_target"),
+    ] {
+        let refused = wanted(audience, scope, resource).await;
+        assert_eq!(refused.error(), (400, error.into()), "{scope} {resource}");
     }
 }

@@ -59,6 +59,8 @@ secret_file = "secret"
 grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"]
 [clients.token_exchange.id_jag]
 "https://other-as.example.net" = "desk-there"
+"https://chat-as.example.net" = { client_id = "desk-chat", scope = "chat.read chat.send", resources = ["https://chat.example.net/mcp"] }
+"https://both-as.example.net" = { client_id = "desk-both", resources = ["https://a.example.net", "https://b.example.net"] }
 "#;
 
 /// Alice's tokens of a client, for the documents.
