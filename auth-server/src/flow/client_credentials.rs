@@ -42,6 +42,7 @@ pub async fn grant(
         scope: &scope,
         resources: &resources,
         grant: None,
+        from: None,
         details,
         act: None,
         until: i64::MAX,

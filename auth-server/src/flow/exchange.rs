@@ -14,7 +14,7 @@ use super::trusted::{self, Brought, Once};
 use super::{Result, Server, id_jag, introspect, issue};
 use crate::protocol::client::GrantType;
 use crate::protocol::event::Event;
-use crate::protocol::exchange::{self, ExchangeRequest, Policy, Sent, TokenType};
+use crate::protocol::exchange::{self, ExchangeRequest, LONGEST_CHAIN, Policy, Sent, TokenType};
 use crate::protocol::grant::Grant;
 use crate::protocol::jwt;
 use crate::protocol::refusal::{Code, Refusal, invalid_request};
@@ -36,6 +36,8 @@ pub(super) struct Subject {
     pub(super) grant: Option<Grant>,
     /// When it ends, unix seconds.
     pub(super) expires_at: i64,
+    /// Of an access token of ours, which can be revoked by itself.
+    jti: Option<String>,
     /// The client of ours that it was given to; `None` for a JWT of a trusted issuer.
     given_to: Option<String>,
     /// What makes a JWT of a trusted issuer count once.
@@ -98,6 +100,7 @@ pub async fn exchange(
         scope: &narrowed.scope,
         resources: &narrowed.resources,
         grant: grant.as_ref(),
+        from: subject.jti.as_deref(),
         // What was allowed beyond scopes was allowed to the client of the subject token alone (RFC 9396).
         details: vec![],
         act,
@@ -194,7 +197,12 @@ async fn read(
         TokenType::Access => {
             let living = introspect::living(server, &sent.text).await?;
             let living = living.ok_or_else(refused)?;
+            let jti = text_of(&living.claims, "jti");
+            if name == SUBJECT && jti.matches(issue::EXCHANGED).count() >= LONGEST_CHAIN {
+                return Err(invalid_request(format!("{name} was exchanged too often")).into());
+            }
             Ok(Subject {
+                jti: Some(jti),
                 given_to: Some(text_of(&living.claims, "client_id")),
                 once: None,
                 expires_at: jwt::seconds(&living.claims, "exp").unwrap_or(now),
@@ -215,6 +223,7 @@ async fn read(
                 .grant_of_session(text("aud"), text("sid"), now)
                 .await?;
             Ok(Subject {
+                jti: None,
                 given_to: Some(text_of(&claims, "aud")),
                 once: None,
                 grant: Some(grant.ok_or_else(refused)?),
@@ -290,6 +299,7 @@ async fn foreign(
         ..verified.grant(server, asker, &user)
     });
     Ok(Subject {
+        jti: None,
         claims,
         grant,
         expires_at,

@@ -124,6 +124,12 @@ pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
     else {
         return Ok(None);
     };
+    // What it was exchanged for stands before each mark.
+    for (end, _) in jti.match_indices(issue::EXCHANGED) {
+        if server.store.is_seen(Purpose::Revoked, &jti[..end]).await? {
+            return Ok(None);
+        }
+    }
     // The grant's id stands before the dot.
     let grant = match jti.split_once('.') {
         Some((grant_id, _)) => match server.store.living_grant(grant_id, jti, now).await? {

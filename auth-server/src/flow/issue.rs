@@ -24,6 +24,9 @@ pub const ACCESS_TOKEN: &str = "at+jwt";
 /// Header `typ` of ID tokens.
 pub const ID_TOKEN: &str = "JWT";
 
+/// Stands in `jti` between that of the subject token and what is new, so that each exchanged token names those it came from.
+pub const EXCHANGED: char = '~';
+
 /// What a user's tokens are made from.
 pub struct Order<'a> {
     /// Who gets them.
@@ -70,6 +73,7 @@ pub async fn for_user(server: &Server, order: &Order<'_>) -> Result<Issued> {
         scope,
         resources: order.resources,
         grant: Some(grant),
+        from: None,
         details: grant.terms.details.clone(),
         act: None,
         until: i64::MAX,
@@ -174,6 +178,8 @@ pub struct Access<'a> {
     pub resources: &'a [String],
     /// The user's grant: what revokes it revokes the token.
     pub grant: Option<&'a Grant>,
+    /// `jti` of the access token that it was exchanged for: what revokes that one revokes it, too.
+    pub from: Option<&'a str>,
     /// What it allows beyond scopes (RFC 9396).
     pub details: Details,
     /// Who acts for the subject (RFC 8693 §4.1).
@@ -194,6 +200,7 @@ pub fn access_token(
         scope,
         resources,
         grant,
+        from,
         details,
         act,
         until,
@@ -206,7 +213,7 @@ pub fn access_token(
         audience.push(server.config.issuer.as_str().to_owned());
     }
     let lifetime = lifetime(server, &asker.client, resources).min(until - now);
-    // The grant's id in `jti` lets introspection and UserInfo see that the family was revoked.
+    // What stands before it in `jti` lets introspection and UserInfo see that the family, or a token on the way, was revoked.
     let unique = server.fresh_id("");
     let token = AccessToken {
         issuer: server.config.issuer.as_str(),
@@ -214,7 +221,11 @@ pub fn access_token(
         audience,
         client_id: &asker.client.id,
         scope,
-        jti: grant.map_or_else(|| unique.clone(), |grant| format!("{}.{unique}", grant.id)),
+        jti: match (from, grant) {
+            (Some(from), _) => format!("{from}{EXCHANGED}{unique}"),
+            (None, Some(grant)) => format!("{}.{unique}", grant.id),
+            (None, None) => unique,
+        },
         now,
         lifetime,
         grant,

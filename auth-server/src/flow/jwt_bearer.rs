@@ -60,6 +60,7 @@ pub async fn grant(
         scope: &target.scope,
         resources: &target.resources,
         grant: grant.as_ref(),
+        from: None,
         details,
         act,
         until: i64::MAX,

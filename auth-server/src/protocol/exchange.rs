@@ -12,8 +12,8 @@ use super::scope::Scope;
 
 /// The setting that bounds identity assertions.
 const ID_JAG: &str = "clients.token_exchange.id_jag";
-/// Most actors in a chain: each exchange makes the token longer.
-const LONGEST_CHAIN: usize = 8;
+/// Most actors in a chain, and most exchanges one after the other: each makes the token longer.
+pub const LONGEST_CHAIN: usize = 8;
 
 /// What a client may exchange; a member of its metadata (ours), for clients of the operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -100,6 +100,55 @@ async fn a_revoked_family_stays_dead() {
 }
 
 #[tokio::test]
+async fn what_was_exchanged_for_a_revoked_token_is_revoked_with_it() {
+    for app in TestApp::everywhere_with(ON).await {
+        let known = async |token: &str| {
+            let gateway = app.secret_client("gateway");
+            let known = gateway.post("/introspect", &[("token", token)]).await;
+            known.json()["active"] == true
+        };
+        let tokens = tokens(&app, "spa").await;
+        let machine = app.secret_client("proxy");
+        let fields = [("grant_type", "client_credentials"), ("resource", MAIL)];
+        let machine = machine.token(&fields).await.json();
+        for (owner, token) in [("spa", &tokens), ("proxy", &machine)] {
+            let client = match owner {
+                "spa" => app.client(owner),
+                _ => app.secret_client(owner),
+            };
+            let subject = text(token, "access_token");
+            let first = exchange(&app, "proxy", subject, &[]).await.json();
+            let second = exchange(&app, "proxy", text(&first, "access_token"), &[]);
+            let second = second.await.json();
+            let beside = exchange(&app, "proxy", subject, &[]).await.json();
+            let [first, second, beside] =
+                [&first, &second, &beside].map(|token| text(token, "access_token"));
+            let proxy = app.secret_client("proxy");
+            proxy.post("/revoke", &[("token", first)]).await;
+            assert!(!known(first).await && !known(second).await);
+            assert!(known(beside).await && known(subject).await, "{owner}");
+            client.post("/revoke", &[("token", subject)]).await;
+            assert!(!known(beside).await && !known(subject).await, "{owner}");
+            let refused = exchange(&app, "proxy", beside, &[]).await;
+            assert_eq!(refused.error(), (400, "invalid_request".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_exchanged_eight_times_in_a_row_at_most() {
+    let app = TestApp::with("https://as.example.com", ON).await;
+    let mut token = text(&tokens(&app, "spa").await, "access_token").to_owned();
+    for _ in 0..8 {
+        let answer = exchange(&app, "proxy", &token, &[]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        token = text(&answer.json(), "access_token").to_owned();
+    }
+    let refused = exchange(&app, "proxy", &token, &[]).await;
+    assert_eq!(refused.error(), (400, "invalid_request".into()));
+}
+
+#[tokio::test]
 async fn without_the_switch_nothing_of_it_is_there() {
     let off = ON.replace("token_exchange = true", "token_exchange = false");
     let app = TestApp::with("https://as.example.com", &off).await;
