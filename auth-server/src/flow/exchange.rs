@@ -88,7 +88,7 @@ pub async fn exchange(
         &subject,
         request,
         policy,
-        client.metadata.scope.as_deref(),
+        client.scope_limit().as_ref(),
     )?;
     let grant = subject.grant.clone();
     let sub = match &grant {
@@ -320,7 +320,7 @@ fn narrow(
     subject: &Subject,
     request: &ExchangeRequest,
     policy: &Policy,
-    client_scope: Option<&str>,
+    limit: Option<&Scope>,
 ) -> std::result::Result<Narrowed, Refusal> {
     let held: Vec<&str> = match subject.claims.get("aud") {
         Some(Value::String(one)) => vec![one],
@@ -347,11 +347,10 @@ fn narrow(
         ));
     }
     let subject_scope = Scope::parse(subject.text("scope"));
-    let limit = client_scope.map(Scope::parse);
     let mut allowed: Vec<(&Resource, Scope)> = vec![];
     for resource in found {
         let known = resource.scope();
-        let own = limit.as_ref().map(|limit| limit.intersect(&known));
+        let own = limit.map(|limit| limit.intersect(&known));
         let here = if held.contains(&resource.id.as_str()) {
             subject_scope.intersect(own.as_ref().unwrap_or(&known))
         } else if policy.resources.contains(&resource.id) {
