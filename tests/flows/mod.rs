@@ -1,6 +1,7 @@
 //! Flows of the authorization server over real sockets.
 
 mod backup;
+mod ciba;
 mod crash;
 mod demo;
 mod documents;
@@ -10,6 +11,7 @@ mod lifecycle;
 mod machine;
 mod measure;
 mod openid_core;
+mod openid_hybrid;
 mod openid_logout;
 mod openid_session;
 mod operator;
@@ -20,6 +22,7 @@ mod relying_party;
 mod rfc6749_oauth;
 mod rfc7009_revocation;
 mod rfc7515_jose;
+mod rfc7523_assertions;
 mod rfc7591_registration;
 mod rfc7636_pkce;
 mod rfc7662_introspection;

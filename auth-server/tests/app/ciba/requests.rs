@@ -190,6 +190,24 @@ async fn who_registered_itself_asks_only_those_whom_it_signed_in() {
     let fields = [("scope", "openid"), ("id_token_hint", hint)];
     let begun = client.post("/bc-authorize", &fields).await;
     assert_eq!(begun.status, 200, "{}", begun.text());
+    // Strangers together fill half of what may wait for a person; the operator's clients find room.
+    for n in 0..3 {
+        let mut another = metadata.clone();
+        another["client_name"] = json!(format!("Stranger {n}"));
+        let registered = register(&app, another).await;
+        let text = |name: &str| registered[name].as_str().unwrap().to_owned();
+        let client = app.client_with(&text("client_id"), Some(text("client_secret")));
+        let tokens = client.tokens("scope=openid").await;
+        let fields = [
+            ("scope", "openid"),
+            ("id_token_hint", tokens["id_token"].as_str().unwrap()),
+        ];
+        for _ in 0..5 {
+            client.post("/bc-authorize", &fields).await;
+        }
+    }
+    assert_eq!(waiting(&app, "alice").await, 10);
+    Asked::begin(&app, "counter", &[]).await;
 
     for (member, value) in [
         ("backchannel_token_delivery_mode", json!("push")),
