@@ -481,6 +481,21 @@ mod tests {
                 "clients `c`: redirect_uri http://x.example",
             ),
             (
+                "issuer = \"https://h\"\n[features]\nmtls = false\ndpop = false\n[[clients]]\nid = \"c\"\nprofile = \"fapi2\"\n\
+                 redirect_uris = [\"https://x.example\"]\njwks_uri = \"https://x.example/jwks\"\n\
+                 token_endpoint_auth_method = \"private_key_jwt\"",
+                "clients `c`: profile fapi2 needs what is switched off (features.dpop)",
+            ),
+            (
+                "issuer = \"https://h\"\n[[clients]]\nid = \"c\"\nredirect_uris = [\"https://x.example\"]\n\
+                 response_types = [\"code id_token\"]",
+                "code id_token is switched off (features.hybrid)",
+            ),
+            (
+                "issuer = \"https://h\"\n[[users]]\nusername = \"a\"\nsub = \"1\"\npassword_hash = \"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$3W1cbJpB3hAyIN4DqbUyJ9pQz6XiLT5iYzYs3yMRkHY\"",
+                "users `a`: `sub` is made here",
+            ),
+            (
                 "issuer = \"https://h\"\n[tls]\ncertificate_file = \"c.pem\"",
                 "tls.key_file: is missing",
             ),

@@ -17,6 +17,7 @@ use super::read::nearest;
 use super::{ConfigError, Password, StaticUser, Telemetry};
 use crate::credential::password::check_hash;
 use crate::protocol::acr::Level;
+use crate::protocol::claims;
 use crate::protocol::client::{Client, Kept, Metadata, Method, Origin, SharedSecret, Support};
 use crate::protocol::details::DetailType;
 use crate::protocol::jwt::Alg;
@@ -212,7 +213,14 @@ pub(super) fn clients(
                 });
                 accepted.into_client(id.clone(), Origin::Static, kept)
             })
-            .map_err(|refusal| refuse(refusal.description.into_owned()))?;
+            .map_err(|refusal| {
+                let setting = refusal.setting.map(|setting| format!(" ({setting})"));
+                refuse(format!(
+                    "{}{}",
+                    refusal.description,
+                    setting.unwrap_or_default()
+                ))
+            })?;
         if clients.insert(id.clone(), Arc::new(client)).is_some() {
             return Err(refuse("stands twice".into()));
         }
@@ -272,6 +280,7 @@ pub(super) fn users(raw: &[RawUser], base: &Path) -> Result<Vec<StaticUser>, Con
             .clone()
             .try_into()
             .map_err(|e: toml::de::Error| refuse(e.message()))?;
+        claims::of_user(&claims).map_err(|why| refuse(&why))?;
         let username = normal_username(&raw.username).ok_or_else(|| {
             refuse(
                 "a user name has 1 to 200 characters without spaces around or control characters",

@@ -296,9 +296,10 @@ async fn accept(
     let audiences: &[&str] = if client.is_fapi() {
         // FAPI 2.0 §5.3.2.1: the issuer as a string, and nothing else.
         if !claims.get("aud").is_some_and(Value::is_string) {
-            return Err(
-                invalid_client("client_assertion: aud must be the issuer as a string").into(),
-            );
+            return Err(invalid_client(
+                "client_assertion: aud must be the issuer, as a string (FAPI 2.0)",
+            )
+            .into());
         }
         &[issuer]
     } else if shown.path == BACKCHANNEL {
@@ -373,7 +374,11 @@ fn check_claims(
         None => false,
     };
     if !for_us {
-        return refuse("aud must be the issuer or the token endpoint");
+        return refuse(if audiences.len() == 1 {
+            "aud must be the issuer, as a string (FAPI 2.0)"
+        } else {
+            "aud must be the issuer or the token endpoint"
+        });
     }
     let Some(expires_at) = jwt::seconds(claims, "exp") else {
         return refuse("exp is missing");

@@ -174,7 +174,8 @@ fn accept_rest(
     }
     let response_type = ResponseType::accept(params.get("response_type"), known.features)?;
     if !client.may_ask_for(response_type) {
-        let why = "this client did not register response_type code id_token";
+        let kind = response_type.as_str();
+        let why = format!("this client did not register response_type {kind}");
         return Err(Refusal::new(Code::UnauthorizedClient, why).setting("clients.response_types"));
     }
     if !client.may(GrantType::AuthorizationCode) {

@@ -183,6 +183,19 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     )
 }
 
+/// Checks what somebody says of a user: a claim that no scope opens would never be told to anybody.
+pub fn of_user(claims: &Map<String, Value>) -> Result<(), String> {
+    match claims.keys().find(|name| scope_of(name).is_none()) {
+        Some(name) if name == "sub" => {
+            Err("`sub` is made here, and no other can be kept".to_owned())
+        }
+        Some(name) => Err(format!(
+            "`{name}` is no claim that is told to clients; see claims_supported"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// The scope that opens a claim.
 #[must_use]
 pub fn scope_of(claim: &str) -> Option<&'static str> {

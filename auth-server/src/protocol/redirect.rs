@@ -225,6 +225,7 @@ mod tests {
             "https://192.0.2.1./cb",
             "https://a;sandbox/cb",
             "https://*/cb",
+            "https://c.example/*",
             "https://*.c.example/cb",
             "https://a,b/cb",
             "https://c.example./cb",

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use auth_server::flow::keys;
 use auth_server::protocol::event::{Caller, Entry, Event, Kind};
@@ -562,12 +562,37 @@ async fn events_are_kept_for_the_configured_time() {
     }
 }
 
+/// Wants every line and keeps none.
+struct Everything;
+
+impl tracing::Subscriber for Everything {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 /// What is logged in this thread: the runtime of a test has only one.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        // Somebody who wants everything, in every thread: else a line that a thread without a listener meets first may be
+        // taken for one that nobody wants.
+        static EVERYTHING: Once = Once::new();
+        EVERYTHING.call_once(|| {
+            tracing::subscriber::set_global_default(Everything).unwrap();
+        });
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_writer(self.clone())

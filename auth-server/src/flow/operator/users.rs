@@ -6,6 +6,7 @@ use super::{Change, Grants, Operator, refuse};
 use crate::config::normal_username;
 use crate::credential::password;
 use crate::flow::{Error, Result};
+use crate::protocol::claims::of_user;
 use crate::protocol::secret::identifier;
 use crate::store::User;
 
@@ -45,6 +46,7 @@ impl Operator<'_> {
         password: String,
         claims: Map<String, Value>,
     ) -> Result<User> {
+        of_user(&claims).map_err(refuse)?;
         let user = User {
             id: identifier("us_", self.effects.fresh()),
             password_hash: Some(self.hash(password).await?),

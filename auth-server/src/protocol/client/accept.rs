@@ -201,6 +201,17 @@ fn grants(
     let Some(declared) = &metadata.grant_types else {
         return Ok(BTreeSet::from([GrantType::AuthorizationCode]));
     };
+    // The operator meant something by it; what others declare is written for many servers (rule A-45).
+    let is_unknown = |text: &&String| *text != "implicit" && GrantType::parse(text).is_none();
+    if let Some(unknown) = declared
+        .iter()
+        .find(is_unknown)
+        .filter(|_| origin.is_operators())
+    {
+        return Err(invalid_metadata(format!(
+            "grant_types: {unknown} is no grant of this server"
+        )));
+    }
     // The names of a sector are for who answers at its hosts, which a redirect alone shows (OIDC Core §8.1).
     let elsewhere = origin.is_operators() || metadata.subject_type.as_deref() != Some("pairwise");
     let may = |grant: &GrantType| {

@@ -11,7 +11,7 @@ use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::scope::Scope;
 
 /// The profile of FAPI 2.0.
-const FAPI2: &str = "fapi2";
+pub(super) const FAPI2: &str = "fapi2";
 /// The bounds of a lifetime, in seconds.
 const LIFETIMES: std::ops::RangeInclusive<i64> = 1..=315_360_000;
 
@@ -185,6 +185,19 @@ mod tests {
         }
         let metadata = serde_json::from_value(metadata).unwrap();
         Client::accept(metadata, origin).map(|accepted| accepted.metadata)
+    }
+
+    #[test]
+    fn a_grant_that_nobody_knows_is_refused_to_the_operator_and_ignored_of_others() {
+        let more = json!({"profile": null, "grant_types": ["authorization_code", "password"]});
+        let why = accept(&more, Origin::Static).unwrap_err();
+        assert_eq!(
+            why.description,
+            "grant_types: password is no grant of this server"
+        );
+        assert!(accept(&more, Origin::Dynamic).is_ok());
+        let hybrid = json!({"profile": null, "grant_types": ["authorization_code", "implicit"]});
+        assert!(accept(&hybrid, Origin::Static).is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::accept::{
     authorization_alg, id_token_alg, introspection_alg, invalid_metadata, userinfo_alg,
 };
 use super::encryption::Answer;
+use super::policy::FAPI2;
 use super::{Metadata, Method};
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::{Alg, PublicKeys};
@@ -30,13 +31,25 @@ impl Metadata {
             return Err(invalid_metadata("subject_type pairwise is switched off")
                 .setting("features.pairwise_subjects"));
         }
+        let on = support.features;
+        if self.profile.as_deref() == Some(FAPI2) {
+            let needed = [
+                (on.pushed_requests, "features.pushed_requests"),
+                (on.dpop || on.mtls, "features.dpop"),
+            ];
+            if let Some((_, setting)) = needed.into_iter().find(|(on, _)| !on) {
+                let why = "profile fapi2 needs what is switched off";
+                return Err(invalid_metadata(why).setting(setting));
+            }
+        }
         if let Some(types) = &self.response_types
             && !support.features.hybrid
             && !types.is_empty()
             && !types.iter().any(|kind| kind == "code")
         {
             return Err(
-                invalid_metadata("response_types must contain code").setting("features.hybrid")
+                invalid_metadata("response_types: code id_token is switched off")
+                    .setting("features.hybrid"),
             );
         }
         let signed = [

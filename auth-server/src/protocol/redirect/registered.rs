@@ -76,6 +76,9 @@ impl RegisteredUri {
                 format!("redirect_uri {shown}: {why}"),
             ))
         };
+        if text.contains('*') {
+            return refuse("there are no patterns: it is compared as exact text");
+        }
         if text.len() > LONGEST {
             return refuse("longer than 2048 bytes");
         }

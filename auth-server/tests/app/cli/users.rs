@@ -21,15 +21,21 @@ async fn a_user_is_added_listed_changed_and_deleted() {
     );
     folder.write("pw", "battery staple\nsecond line");
     let bob = folder
-        .run("users add bob --password-file pw --claim age=7 --json")
+        .run("users add bob --password-file pw --claim updated_at=7 --json")
         .json();
     assert_eq!(
-        (&bob["username"], &bob["claims"]["age"]),
+        (&bob["username"], &bob["claims"]["updated_at"]),
         (&"bob".into(), &7.into())
     );
 
     let list = folder.run("users list").done();
     assert!(list.starts_with("USER   NAME           EMAIL          FROM   STATE   SUB\nalice  Alice Example  a@example.com  store  active  us_"), "{list}");
+    for wrong in ["sub=1", "groups=admins", "email_verifed=true"] {
+        let adding = format!("users add eve --password-file pw --claim {wrong}");
+        let why = folder.run(&adding).refused();
+        let name = wrong.split('=').next().unwrap();
+        assert!(why.starts_with(&format!("`{name}` is ")), "{why}");
+    }
     let page = folder.run("users list --limit 1 --json").json();
     assert_eq!(
         (&page["users"][0]["username"], &page["next"]),
