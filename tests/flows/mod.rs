@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod documents;
 mod fapi2;
+mod id_jag;
 mod jarm;
 mod lifecycle;
 mod machine;
