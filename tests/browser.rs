@@ -33,10 +33,11 @@ pub(crate) struct Browser {
 }
 
 /// The buttons of who agrees to everything.
-const YES: [&str; 4] = [
+const YES: [&str; 5] = [
     "consent-allow",
     "device-continue",
     "device-allow",
+    "approve-allow-1",
     "logout-confirm",
 ];
 

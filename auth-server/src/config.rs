@@ -30,7 +30,7 @@ mod secure;
 mod trusted;
 
 use bounds::{TEN_YEARS, positive};
-pub use listed::normal_username;
+pub use listed::{client_metadata, normal_username};
 use raw::Raw;
 pub use raw::{EXAMPLE, Span};
 use read::Written;

@@ -1,15 +1,8 @@
 // The same by `oauth4webapi`, which does one step at a time and validates each answer: FAPI's way, with a key assertion, a
 // pushed request that is signed, a signed answer, DPoP with the server's nonces, and a refresh.
 
-import { createInterface } from 'node:readline';
 import * as oauth from 'oauth4webapi';
-
-const settings = JSON.parse(process.argv[2]);
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const browser = async (url) => {
-    console.log(JSON.stringify({ open: url }));
-    return (await lines.next()).value;
-};
+import { browser, say, settings } from './harness.mjs';
 
 const issuer = new URL(settings.issuer);
 const insecure = { [oauth.allowInsecureRequests]: true };
@@ -76,10 +69,10 @@ const replayed = await oauth.authorizationCodeGrantRequest(as, client, auth, par
 const refused = await oauth.processAuthorizationCodeResponse(as, client, replayed).catch((error) => error.error);
 const told = await oauth.processIntrospectionResponse(as, client, await oauth.introspectionRequest(as, client, auth, refreshed.value.access_token, insecure));
 
-console.log(JSON.stringify({
+say({
     done: {
         claims, about: about.value, types: [tokens.value.token_type, refreshed.value.token_type], refused, told,
         nonces: pushed.nonces || tokens.nonces, signed: params.has('code')
     }
-}));
+});
 process.exit(0);

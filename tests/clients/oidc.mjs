@@ -1,11 +1,8 @@
 // A website that signs people in with OpenID Connect, by `openid-client`, a certified library: it checks the ID token's
 // signature, issuer, audience, nonce and hash, and the issuer of the answer, by itself.
 
-import { createInterface } from 'node:readline';
 import * as oidc from 'openid-client';
-
-const settings = JSON.parse(process.argv[2]);
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+import { browser, say, settings } from './harness.mjs';
 
 const options = { execute: [oidc.allowInsecureRequests] };
 const config = await oidc.discovery(new URL(settings.issuer), settings.client_id, undefined, oidc.None(), options);
@@ -21,9 +18,7 @@ const url = oidc.buildAuthorizationUrl(config, {
     state,
     nonce
 });
-console.log(JSON.stringify({ open: url.href }));
-
-const answer = new URL((await lines.next()).value);
+const answer = new URL(await browser(url.href));
 const tokens = await oidc.authorizationCodeGrant(config, answer, {
     pkceCodeVerifier: verifier,
     expectedState: state,
@@ -38,5 +33,5 @@ const still = await oidc.fetchUserInfo(config, refreshed.access_token, claims.su
 await oidc.tokenRevocation(config, refreshed.refresh_token);
 const refused = await oidc.refreshTokenGrant(config, refreshed.refresh_token).catch((error) => error.error);
 const rotated = refreshed.refresh_token !== tokens.refresh_token;
-console.log(JSON.stringify({ done: { claims, about, still, rotated, refused } }));
+say({ done: { claims, about, still, rotated, refused } });
 process.exit(0);

@@ -20,6 +20,7 @@ const D: &str = "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE";
 
 const CLIENTS: &str = r#"
 [features]
+ciba = true
 device = true
 dpop_nonces = true
 
@@ -29,7 +30,13 @@ client_name = "A website"
 secret_file = "robot"
 redirect_uris = ["http://127.0.0.1/callback"]
 post_logout_redirect_uris = ["https://site.example/bye"]
-grant_types = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+grant_types = [
+  "authorization_code",
+  "refresh_token",
+  "urn:ietf:params:oauth:grant-type:device_code",
+  "urn:openid:params:grant-type:ciba",
+]
+backchannel_token_delivery_mode = "poll"
 
 [[clients]]
 id = "bank"
@@ -105,6 +112,28 @@ async fn oauth4webapi_is_a_client_of_fapi() -> Result<()> {
         done["refused"] == "invalid_grant",
         "a replayed code: {done}"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oauth4webapi_refreshes_asks_on_a_device_and_asks_a_user_elsewhere() -> Result<()> {
+    let Some(node) = need::node() else {
+        return Ok(());
+    };
+    let done = report(&node, "grants.mjs", "site").await?;
+    let subjects = done["subjects"].as_array().cloned().unwrap_or_default();
+    let same = subjects.iter().all(|subject| *subject == subjects[0]);
+    ensure!(
+        subjects.len() == 3 && subjects[0].is_string() && same,
+        "{done}"
+    );
+    ensure!(
+        done["rotated"] == true && done["told"]["active"] == true,
+        "{done}"
+    );
+    ensure!(done["after"] == json!({"active": false}), "revoked: {done}");
+    let pending = "authorization_pending";
+    ensure!(done["early"] == json!([pending, pending]), "{done}");
     Ok(())
 }
 

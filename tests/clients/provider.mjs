@@ -1,13 +1,7 @@
-// What both generations of the TypeScript SDK ask of the program that embeds them, and the conversation with the
-// harness in JSON lines (see `mod.rs`). Everything but the server's address is discovered.
+// What both generations of the TypeScript SDK ask of the program that embeds them. Everything but the server's address is
+// discovered.
 
-import { createInterface } from 'node:readline';
-
-export const settings = JSON.parse(process.argv[2]);
-
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-export const say = (message) => console.log(JSON.stringify(message));
-export const listen = async () => (await lines.next()).value;
+import { listen, say, settings } from './harness.mjs';
 
 /** Keeps registration and tokens for the length of the process. */
 export class Provider {

@@ -3,7 +3,8 @@
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { connect, Provider, settings, work } from './provider.mjs';
+import { settings } from './harness.mjs';
+import { connect, Provider, work } from './provider.mjs';
 
 const provider = new Provider();
 let transport;

@@ -1,7 +1,8 @@
 // The TypeScript SDK, second generation (`@modelcontextprotocol/client`).
 
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
-import { connect, Provider, settings, work } from './provider.mjs';
+import { settings } from './harness.mjs';
+import { connect, Provider, work } from './provider.mjs';
 
 const provider = new Provider();
 let transport;

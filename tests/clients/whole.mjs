@@ -1,15 +1,8 @@
 // Everything that `openid-client` can do with an authorization server: pushed request, signed-in user, DPoP, refresh,
 // introspection, UserInfo, revocation, the device grant, the logout URL. The library checks every answer by itself.
 
-import { createInterface } from 'node:readline';
 import * as oidc from 'openid-client';
-
-const settings = JSON.parse(process.argv[2]);
-const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const browser = async (url) => {
-    console.log(JSON.stringify({ open: url }));
-    return (await lines.next()).value;
-};
+import { browser, say, settings } from './harness.mjs';
 
 const execute = [oidc.allowInsecureRequests];
 const auth = oidc.ClientSecretBasic(settings.client_secret);
@@ -54,11 +47,11 @@ const logout = oidc.buildEndSessionUrl(config, {
 });
 const left = await browser(logout.href);
 
-console.log(JSON.stringify({
+say({
     done: {
         pushed: url.searchParams.get('request_uri'), claims, about, asBearer,
         types: [tokens.token_type, refreshed.token_type, onDevice.token_type],
         told, after, device: { code: device.user_code, subject: onDevice.claims().sub }, left
     }
-}));
+});
 process.exit(0);

@@ -1,5 +1,9 @@
 //! `auth-server clients`: the applications that get tokens.
 
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use auth_server::config::client_metadata;
 use auth_server::flow::operator::Operator;
 use auth_server::protocol::client::{Client, GrantType, Metadata, Method};
 use auth_server::protocol::secret::Secret;
@@ -9,8 +13,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::{self, Page, table};
-use super::{Result, Source, mendable, password};
+use super::{Failure, Result, Source, mendable, password};
 
+/// Most bytes that are read of a file of metadata.
+const LARGEST_METADATA: u64 = 1 << 20;
 /// Fewest characters of a secret that somebody chose.
 const SHORTEST_SECRET: usize = 32;
 
@@ -50,7 +56,11 @@ Examples:
   auth-server clients add 'My app' --redirect-uri https://app.example.com/callback
   auth-server clients add 'Phone app' --public --redirect-uri com.example.app:/callback
   auth-server clients add 'Nightly reports' --grant client_credentials --scope docs.read \\
-    --default-resource https://docs.example.com/mcp")]
+    --default-resource https://docs.example.com/mcp
+  auth-server clients add 'My bank' --metadata bank.json
+
+with bank.json like
+  {\"grant_types\": [\"urn:openid:params:grant-type:ciba\"], \"backchannel_token_delivery_mode\": \"poll\"}")]
 pub(super) struct Add {
     /// The name for people
     name: String,
@@ -78,6 +88,12 @@ pub(super) struct Add {
     /// Let a client with a secret go without PKCE
     #[arg(long, conflicts_with = "public")]
     no_pkce: bool,
+    /// Everything else that a client has, in JSON, as in the configuration file; `-` for standard input
+    ///
+    /// The members are those of registration (RFC 7591) and the operator's own, like `token_exchange`. The other options
+    /// go before it.
+    #[arg(long, value_name = "FILE")]
+    metadata: Option<PathBuf>,
     /// A chosen id [default: a fresh one]
     #[arg(long)]
     id: Option<String>,
@@ -171,37 +187,60 @@ impl Add {
     }
 
     fn metadata(self) -> Result<Metadata> {
-        let grants = if self.grants.is_empty() {
-            let default = [GrantType::AuthorizationCode, GrantType::RefreshToken];
-            default.map(|grant| grant.as_str().to_owned()).to_vec()
-        } else {
-            self.grants
-        };
+        let written = self.metadata.as_deref().map(written).transpose()?;
+        let mut metadata = written.unwrap_or_default();
+        metadata.client_name = Some(self.name);
+        if !self.redirect_uris.is_empty() {
+            metadata.redirect_uris = self.redirect_uris;
+        }
+        if !self.scopes.is_empty() {
+            metadata.scope = Some(self.scopes.join(" "));
+        }
+        if self.public {
+            metadata.token_endpoint_auth_method = Some(Method::None.as_str().to_owned());
+        }
+        let chosen = (self.auth_method, self.jwks_uri, self.default_resource);
+        metadata.token_endpoint_auth_method = chosen.0.or(metadata.token_endpoint_auth_method);
+        metadata.jwks_uri = chosen.1.or(metadata.jwks_uri);
+        metadata.default_resource = chosen.2.or(metadata.default_resource);
+        if self.no_pkce {
+            metadata.require_pkce = Some(false);
+        }
+        let default = [GrantType::AuthorizationCode, GrantType::RefreshToken];
+        let default = || default.map(|grant| grant.as_str().to_owned()).to_vec();
+        let grants = Some(self.grants).filter(|grants| !grants.is_empty());
+        let grants = grants.or(metadata.grant_types).unwrap_or_else(default);
         let code = GrantType::AuthorizationCode.as_str();
-        if self.redirect_uris.is_empty() && grants.iter().any(|grant| grant == code) {
+        if metadata.redirect_uris.is_empty() && grants.iter().any(|grant| grant == code) {
             return mendable(
                 "--redirect-uri is missing: where does the user return to? (a machine needs none: --grant client_credentials)",
             );
         }
-        let method = match self.auth_method {
-            None if self.public => Some(Method::None.as_str().to_owned()),
-            method => method,
-        };
-        if self.no_pkce && method.as_deref() == Some(Method::None.as_str()) {
+        metadata.grant_types = Some(grants);
+        let method = metadata.token_endpoint_auth_method.as_deref();
+        if self.no_pkce && method == Some(Method::None.as_str()) {
             return mendable("--no-pkce: PKCE is the only proof of a client without a secret");
         }
-        Ok(Metadata {
-            client_name: Some(self.name),
-            redirect_uris: self.redirect_uris,
-            grant_types: Some(grants),
-            scope: Some(self.scopes.join(" ")),
-            token_endpoint_auth_method: method,
-            jwks_uri: self.jwks_uri,
-            default_resource: self.default_resource,
-            require_pkce: self.no_pkce.then_some(false),
-            ..Metadata::default()
-        })
+        Ok(metadata)
     }
+}
+
+/// The metadata of a file.
+fn written(file: &Path) -> Result<Metadata> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Failure::Mendable(format!("--metadata {}: {why}", file.display()))
+    };
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        let input = std::io::stdin().lock();
+        input.take(LARGEST_METADATA).read_to_string(&mut text)
+    } else {
+        let opened = std::fs::File::open(file);
+        opened.and_then(|file| file.take(LARGEST_METADATA).read_to_string(&mut text))
+    };
+    read.map_err(|error| refuse(&error))?;
+    let members = serde_json::from_str(&text).map_err(|error| refuse(&error))?;
+    client_metadata(members).map_err(|why| refuse(&why))
 }
 
 impl List {

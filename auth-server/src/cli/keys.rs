@@ -1,8 +1,9 @@
-//! `auth-server keys`: the keys that sign tokens.
+//! `auth-server keys`: the keys that sign tokens, and those that others encrypt to.
 
 use auth_server::effects::Effects;
 use auth_server::flow::{Server, keys};
 use auth_server::protocol::event::Caller;
+use auth_server::protocol::jwt::KeyUse;
 use auth_server::store::{Access, StoredKey};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::output::{self, table};
 use super::{Failure, Result, Source};
 
-/// List and rotate the keys that sign tokens
+/// List and rotate the keys that sign tokens, and those that others encrypt to
 ///
 /// The server rotates them by itself (`keys.rotation`). A new key is published before it signs, and an old one stays
 /// published until the last token it signed has expired, so nobody notices.
@@ -115,15 +116,19 @@ fn print(keys: &[StoredKey], now: i64) -> Result {
 }
 
 fn state(key: &StoredKey, all: &[StoredKey], now: i64) -> String {
+    let verb = match KeyUse::parse(&key.alg) {
+        Some(KeyUse::Decrypt(_)) => "decrypts",
+        Some(KeyUse::Sign(_)) | None => "signs",
+    };
     if key.signs_from > now {
-        return format!("signs from {}", output::time(key.signs_from));
+        return format!("{verb} from {}", output::time(key.signs_from));
     }
     let newer = |other: &&StoredKey| {
         other.alg == key.alg && other.signs_from <= now && other.signs_from > key.signs_from
     };
     match (all.iter().find(newer), key.retires_at) {
-        (None, None) => "signs".to_owned(),
-        (None, Some(at)) => format!("signs, retires {}", output::time(at)),
+        (None, None) => verb.to_owned(),
+        (None, Some(at)) => format!("{verb}, retires {}", output::time(at)),
         (Some(_), Some(at)) => format!("retires {}", output::time(at)),
         (Some(_), None) => "published".to_owned(),
     }

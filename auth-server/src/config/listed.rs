@@ -187,7 +187,8 @@ pub(super) fn clients(
                     .into(),
             ));
         }
-        known_members(&raw.metadata).map_err(refuse)?;
+        let ours = ["id", "secret_file", "secret_digest"];
+        known_members(raw.metadata.keys(), &ours).map_err(refuse)?;
         let metadata: Metadata = raw
             .metadata
             .clone()
@@ -201,9 +202,7 @@ pub(super) fn clients(
             )));
         }
         let secret = secret(raw, base).map_err(refuse)?;
-        let client = metadata
-            .check(support)
-            .and_then(|()| Client::accept(metadata, Origin::Static))
+        let client = Client::bring(metadata, Origin::Static, support)
             .and_then(|accepted| {
                 let kept = secret.map(|(digest, clear)| match clear {
                     Some(secret) if accepted.method == Method::SecretJwt => {
@@ -298,14 +297,19 @@ pub(super) fn users(raw: &[RawUser], base: &Path) -> Result<Vec<StaticUser>, Con
     Ok(users)
 }
 
+/// Metadata as the operator writes them in JSON; the error is one line.
+pub fn client_metadata(members: Map<String, Value>) -> Result<Metadata, String> {
+    known_members(members.keys(), &[])?;
+    serde_json::from_value(Value::Object(members)).map_err(|error| error.to_string())
+}
+
 /// Refuses members that no client has.
-fn known_members(metadata: &toml::Table) -> Result<(), String> {
-    let ours = ["id", "secret_file", "secret_digest"];
+fn known_members<'a>(
+    mut names: impl Iterator<Item = &'a String>,
+    ours: &[&str],
+) -> Result<(), String> {
     let known = || ours.iter().chain(members_of_metadata()).copied();
-    match metadata
-        .keys()
-        .find(|&name| known().all(|known| known != name))
-    {
+    match names.find(|name| known().all(|known| known != *name)) {
         Some(name) => Err(nearest(name, known())),
         None => Ok(()),
     }

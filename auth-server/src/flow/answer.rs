@@ -381,7 +381,7 @@ fn grant(
             acr: request.acr.reached(&session.amr, &server.config.levels),
             confirmation: request.dpop_jkt.clone(),
             details: request.details.clone(),
-            sector: client.sector(),
+            sector: client.sector().map(str::to_owned),
         },
     }
 }

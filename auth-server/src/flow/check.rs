@@ -3,6 +3,7 @@
 //! operator should know before people come.
 
 mod files;
+mod names;
 mod network;
 mod store;
 mod tls;
@@ -124,6 +125,7 @@ pub async fn check(config: &Config, effects: &Effects, extent: Extent) -> Findin
     files::master_key(&mut found, config, keys.as_deref());
     files::catalogue(&mut found, config);
     trusted::issuers(&mut found, config);
+    names::names(&mut found, config);
     if let Some(outbound) = network::outbound(&mut found, config, effects, extent.online).await {
         trusted::keys(&mut found, config, &outbound, effects.now()).await;
     }

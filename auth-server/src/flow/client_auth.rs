@@ -374,10 +374,9 @@ fn check_claims(
         None => false,
     };
     if !for_us {
-        return refuse(if audiences.len() == 1 {
-            "aud must be the issuer, as a string (FAPI 2.0)"
-        } else {
-            "aud must be the issuer or the token endpoint"
+        return refuse(match audiences {
+            [_] => "aud must be the issuer, as a string (FAPI 2.0)",
+            _ => "aud must be the issuer or the token endpoint",
         });
     }
     let Some(expires_at) = jwt::seconds(claims, "exp") else {

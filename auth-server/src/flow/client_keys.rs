@@ -76,7 +76,7 @@ pub async fn recipients(server: &Server, client: &Client, alg: KeyAlg) -> Result
         .ok_or_else(|| no_recipient(alg).because("the client has no keys"))?;
     let wanted = |keys: &PublicKeys| keys.takes(alg);
     // The client is known here, so nobody's share is used up.
-    match with(server, client, &source, &wanted, "").await {
+    match with(server, client, source, &wanted, "").await {
         Ok(keys) if keys.takes(alg) => Ok(keys),
         Ok(_) => Err(no_recipient(alg).into()),
         Err(Error::Refused(why)) => Err(no_recipient(alg).because(why.description).into()),

@@ -71,16 +71,7 @@ pub async fn find(server: &Server, id: &str, address: &str) -> Result<Client> {
     };
     match server.outbound.get_json(id.url(), share, now).await {
         Ok(fetched) => {
-            let client = document::accept(&id, &fetched.body)?;
-            let malformed = |refusal: Refusal| {
-                invalid_client(format!(
-                    "the document {}: {}",
-                    id.as_str(),
-                    refusal.description
-                ))
-            };
-            let checked = client.metadata.check(server.config.support());
-            checked.map_err(malformed)?;
+            let client = document::bring(&id, &fetched.body, server.config.support())?;
             let (least, most) = FRESH;
             let copy = Document {
                 url: id.as_str().to_owned(),

@@ -110,7 +110,12 @@ pub async fn exchange(
         mut response,
         tokens,
     } = issue::access_token(server, asker, exchanged, now)?;
-    response.issued_token_type = Some(request.requested.as_str());
+    // A resource that wants opaque tokens gets one, whatever was asked for.
+    let issued = match tokens.opaque {
+        Some(_) => TokenType::Access,
+        None => request.requested,
+    };
+    response.issued_token_type = Some(issued.as_str());
     let new = grant
         .filter(|_| subject.given_to.is_none())
         .map(|grant| Grant {
@@ -180,7 +185,8 @@ pub(super) async fn keep(
     }
 }
 
-/// A token of ours that is alive, with its grant, or a JWT of a trusted issuer. An ID token counts while its client has a grant of the same session.
+/// A token of ours that is alive, with its grant, or a JWT of a trusted issuer. An ID token counts while its client has a
+/// grant of the same session.
 async fn read(
     server: &Server,
     asker: &Authenticated,

@@ -145,7 +145,7 @@ pub(super) async fn verified(
         .key_source()
         .ok_or_else(|| invalid_object("the client has no keys").setting("clients.jwks"))?;
     let kid = jwt::kid_of(object);
-    let keys = client_keys::keys(server, client, &keys, kid.as_deref(), address)
+    let keys = client_keys::keys(server, client, keys, kid.as_deref(), address)
         .await
         .map_err(of_the_object)?;
     Ok(keys.verify(object).map_err(invalid_object)?)

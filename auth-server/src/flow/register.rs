@@ -43,10 +43,8 @@ pub async fn create(server: &Server, object: Map<String, Value>, caller: &Caller
 }
 
 async fn accept(server: &Server, object: Map<String, Value>, caller: &Caller) -> Result<Accepted> {
-    let mut metadata = register::metadata(object)?;
-    metadata.narrow(server.config.support());
-    let accepted = Client::accept(metadata, Origin::Dynamic)?;
-    accepted.metadata.check(server.config.support())?;
+    let metadata = register::metadata(object)?;
+    let accepted = Client::bring(metadata, Origin::Dynamic, server.config.support())?;
     sector::check(server, &accepted.metadata, caller).await?;
     Ok(accepted.offered(server.config.features)?)
 }

@@ -36,7 +36,7 @@ pub(super) async fn allow(
         nonce: None,
         expires_at: now + server.grant_lifetime(client),
         terms: Terms {
-            sector: client.sector(),
+            sector: client.sector().map(str::to_owned),
             ..terms
         },
     };

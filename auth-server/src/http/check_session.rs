@@ -9,14 +9,9 @@ use super::cookies;
 use super::error::Error;
 use super::pages::{self, Page as _};
 use crate::flow::Server;
-use crate::protocol::refusal::{Code, Refusal};
 
 /// `GET /check-session`
 pub(crate) async fn show(State(server): State<Server>) -> Result<Response, Error> {
-    if !server.config.features.session_management {
-        let refusal = Refusal::new(Code::NotFound, "there is nothing at this address");
-        return Err(refusal.setting("features.session_management").into());
-    }
     let view = pages::CheckSession {
         cookie: cookies::Names::of(&server).state,
         nonce: server.fresh_id(""),

@@ -34,7 +34,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, any, get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,6 @@ pub fn router(server: &Server) -> Router {
     let api = Router::new()
         .route("/token", post(token::exchange))
         .route("/introspect", post(token::introspect))
-        .route("/par", post(token::push))
         .route("/revoke", post(token::revoke))
         .route("/userinfo", get(userinfo::show).post(userinfo::show))
         .route("/register", post(register::create))
@@ -60,16 +59,27 @@ pub fn router(server: &Server) -> Router {
                 .delete(register::delete),
         )
         .route("/.well-known/{*rest}", get(not_found));
-    let api = if on.device {
-        api.route("/device_authorization", post(device::begin))
-    } else {
-        api
-    };
-    let api = if on.ciba {
-        api.route("/bc-authorize", post(ciba::begin))
-    } else {
-        api
-    };
+    let api = switched(
+        api,
+        on.pushed_requests,
+        "/par",
+        post(token::push),
+        "features.pushed_requests",
+    );
+    let api = switched(
+        api,
+        on.device,
+        "/device_authorization",
+        post(device::begin),
+        "features.device",
+    );
+    let api = switched(
+        api,
+        on.ciba,
+        "/bc-authorize",
+        post(ciba::begin),
+        "features.ciba",
+    );
     let api = api
         // Before the layer, so that preflights reach it first.
         .method_not_allowed_fallback(wrong_method);
@@ -111,9 +121,15 @@ pub fn router(server: &Server) -> Router {
         limit::per_address(pages, server).layer(from_fn_with_state(server.clone(), layers::pages));
     let plain = Router::new()
         .route("/assets/style.css", get(style))
-        .route("/check-session", get(check_session::show))
         .route("/health/live", get(|| async { "ok" }))
         .route("/health/ready", get(ready));
+    let plain = switched(
+        plain,
+        on.session_management,
+        "/check-session",
+        get(check_session::show),
+        "features.session_management",
+    );
 
     let all = pages.merge(api).merge(plain);
     let path = server.config.issuer.path();
@@ -130,6 +146,21 @@ pub fn router(server: &Server) -> Router {
     layers::around(rooted, server)
         .merge(discovery::documents(server))
         .with_state(server.clone())
+}
+
+/// An endpoint that programs call. Switched off it says so to whoever asks.
+fn switched(
+    router: Router<Server>,
+    is_on: bool,
+    path: &'static str,
+    endpoint: MethodRouter<Server>,
+    setting: &'static str,
+) -> Router<Server> {
+    let off = async move || {
+        let why = format!("{path} is switched off");
+        error::respond(Refusal::new(Code::NotFound, why).setting(setting))
+    };
+    router.route(path, if is_on { endpoint } else { any(off) })
 }
 
 /// How long the background may take to finish what it is at once the last request is answered.

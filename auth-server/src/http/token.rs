@@ -9,7 +9,6 @@ use super::error::Error;
 use super::extract::{Accepts, FromClient, FromClientToken};
 use crate::flow::par::{self, Pushed};
 use crate::flow::{Server, introspect, revoke, token};
-use crate::protocol::refusal::{Code, Refusal};
 use crate::protocol::token::TokenResponse;
 
 /// `POST /token` (RFC 6749 §3.2)
@@ -50,13 +49,6 @@ pub(crate) async fn push(
     State(server): State<Server>,
     FromClient { asker, params }: FromClient,
 ) -> Result<(StatusCode, Json<Pushed>), Error> {
-    if !server.config.features.pushed_requests {
-        return Err(
-            Refusal::new(Code::NotFound, "pushed requests are switched off")
-                .setting("features.pushed_requests")
-                .into(),
-        );
-    }
     let pushed = par::push(&server, &asker, &params).await?;
     Ok((StatusCode::CREATED, Json(pushed)))
 }

@@ -7,17 +7,16 @@ use serde_json::json;
 use url::Url;
 
 use super::feature::Features;
-use super::jwt;
 use super::redirect::RegisteredUri;
 use super::refusal::Refusal;
 use super::secret::{Digest, fingerprint};
-use super::subject;
-use accept::{authorization_alg, id_token_alg, invalid_metadata, key_source, userinfo_alg};
+use accept::invalid_metadata;
+use answers::Answers;
 
 mod accept;
+mod answers;
 mod backchannel;
 mod certified;
-mod encryption;
 mod grant_type;
 mod logout;
 mod metadata;
@@ -178,6 +177,9 @@ pub struct Client {
     pub grants: BTreeSet<GrantType>,
     /// How it authenticates.
     pub auth: Auth,
+    keys: Option<KeySource>,
+    sector: Option<String>,
+    answers: Answers,
 }
 
 /// Metadata that was accepted; it becomes a [`Client`] once its secret, if any, is known.
@@ -189,6 +191,9 @@ pub struct Accepted {
     pub method: Method,
     redirects: Vec<RegisteredUri>,
     grants: BTreeSet<GrantType>,
+    keys: Option<KeySource>,
+    sector: Option<String>,
+    answers: Answers,
 }
 
 impl Client {
@@ -227,38 +232,16 @@ impl Client {
         self.grants.contains(&grant)
     }
 
-    /// The algorithm of its ID tokens. Unless it registered one that is RS256 (OIDC Registration §2), or the first that we
-    /// sign with when RS256 is not among them.
-    #[must_use]
-    pub fn id_token_alg(&self, ours: &[jwt::Alg]) -> jwt::Alg {
-        let registered = id_token_alg(&self.metadata).unwrap_or(None);
-        registered.unwrap_or_else(|| jwt::Alg::preferred(self.default_alg(), ours))
-    }
-
-    /// The algorithm of its signed authorization answers (JARM §3), chosen like that of its ID tokens.
-    #[must_use]
-    pub fn authorization_alg(&self, ours: &[jwt::Alg]) -> jwt::Alg {
-        let registered = authorization_alg(&self.metadata).unwrap_or(None);
-        registered.unwrap_or_else(|| jwt::Alg::preferred(self.default_alg(), ours))
-    }
-
-    /// The algorithm of its UserInfo answers; plain JSON unless registered otherwise.
-    #[must_use]
-    pub fn userinfo_alg(&self) -> Option<jwt::Alg> {
-        userinfo_alg(&self.metadata).unwrap_or(None)
-    }
-
     /// Where its public keys are, whatever they are for.
     #[must_use]
-    pub fn key_source(&self) -> Option<KeySource> {
-        key_source(&self.metadata).unwrap_or(None)
+    pub fn key_source(&self) -> Option<&KeySource> {
+        self.keys.as_ref()
     }
 
     /// The sector in which users have a name of their own; `None` with public subjects.
     #[must_use]
-    pub fn sector(&self) -> Option<String> {
-        // It was accepted before, so it is well formed.
-        subject::sector(&self.metadata).unwrap_or(None)
+    pub fn sector(&self) -> Option<&str> {
+        self.sector.as_deref()
     }
 
     /// What consent was given to; a change asks the user again (rule A-59).
@@ -327,7 +310,8 @@ impl Accepted {
                 return Err(invalid_metadata("this method needs a client secret"));
             }
             (Method::PrivateKeyJwt, _) => Auth::Keys(
-                key_source(&self.metadata)?
+                self.keys
+                    .clone()
                     .ok_or_else(|| invalid_metadata("private_key_jwt needs jwks or jwks_uri"))?,
             ),
             (Method::Tls, _) => Auth::Certificate(Certified::by_name(&self.metadata)?),
@@ -340,6 +324,9 @@ impl Accepted {
             redirects: self.redirects,
             grants: self.grants,
             auth,
+            keys: self.keys,
+            sector: self.sector,
+            answers: self.answers,
         })
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::client::{Client, Origin};
+use super::client::{Accepted, Client, Metadata, Origin, Support};
 use super::refusal::{Refusal, invalid_client};
 use super::register;
 
@@ -119,9 +119,27 @@ fn is_dots(segment: &str) -> bool {
     plain == "." || plain == ".."
 }
 
-/// Reads the document behind a client id (§4 of the draft, rule A-56). It must call itself by that id and must not
-/// hold secrets: everybody can read it.
+/// Reads a document that was accepted before, or that the operator put in the place of one.
 pub fn accept(id: &ClientIdUrl, body: &[u8]) -> Result<Client, Refusal> {
+    client(id, body, |metadata| {
+        Client::accept(metadata, Origin::Document)
+    })
+}
+
+/// Reads a document that was fetched, for a server that has no more than this.
+pub fn bring(id: &ClientIdUrl, body: &[u8], support: Support<'_>) -> Result<Client, Refusal> {
+    client(id, body, |metadata| {
+        Client::bring(metadata, Origin::Document, support)
+    })
+}
+
+/// The document behind a client id (§4 of the draft, rule A-56). It must call itself by that id and must not hold secrets:
+/// everybody can read it.
+fn client(
+    id: &ClientIdUrl,
+    body: &[u8],
+    accept: impl FnOnce(Metadata) -> Result<Accepted, Refusal>,
+) -> Result<Client, Refusal> {
     let refuse = |why: &str| invalid_client(format!("the document {}: {why}", id.as_str()));
     let document: Map<String, Value> =
         serde_json::from_slice(body).map_err(|_| refuse("not a JSON object"))?;
@@ -146,7 +164,7 @@ pub fn accept(id: &ClientIdUrl, body: &[u8]) -> Result<Client, Refusal> {
         return Err(refuse("jwks must hold public keys only"));
     }
     register::metadata(document)
-        .and_then(|metadata| Client::accept(metadata, Origin::Document))
+        .and_then(accept)
         .and_then(|accepted| accepted.into_client(id.text.clone(), Origin::Document, None))
         .map_err(|refusal| refuse(&refusal.description))
 }

@@ -187,7 +187,7 @@ pub fn default<'a>(
         (None, [only]) => Ok(vec![only]),
         _ => Err(Refusal::new(
             Code::InvalidTarget,
-            "resource is missing and there is no default (RFC 8707 2)",
+            "resource is missing: there is not one resource alone, and this client has no default_resource (RFC 8707 2)",
         )
         .setting("clients.default_resource")),
     }

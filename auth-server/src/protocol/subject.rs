@@ -63,7 +63,7 @@ fn host(uri: &str) -> Result<String, Refusal> {
 /// Core §12.2), and what was allowed to a client of one sector says nothing about those of another.
 #[must_use]
 pub fn lasts(client: &Client, grant: &Grant) -> bool {
-    client.sector() == grant.terms.sector
+    client.sector() == grant.terms.sector.as_deref()
 }
 
 /// Refuses a client whose redirect URIs are not all in the list behind its `sector_identifier_uri` (OIDC Registration §5). One

@@ -190,8 +190,8 @@ async fn a_signed_request_can_be_pushed_and_then_nothing_beside_it_counts() {
 async fn switched_off_it_is_neither_answered_nor_advertised() {
     let off = "[features]\npushed_requests = false\nrequest_objects = false\njarm = false\n";
     let app = TestApp::with("https://as.example.com", off).await;
-    let pushed = app.client("web").post("/par", &REQUEST).await;
-    assert_eq!(pushed.status.as_u16(), 404);
+    let pushed = app.post_form("/par", &REQUEST).await;
+    assert_eq!(pushed.error(), (404, "not_found".to_owned()));
     let metadata = app.get("/.well-known/openid-configuration").await.json();
     for name in [
         "pushed_authorization_request_endpoint",

@@ -31,8 +31,7 @@ impl Operator<'_> {
             let found = resource::find(&known, &[default.as_str()])?;
             metadata.default_resource = found.first().map(|resource| resource.id.clone());
         }
-        let accepted = Client::accept(metadata, Origin::Operator)?;
-        accepted.metadata.check(self.config.support())?;
+        let accepted = Client::bring(metadata, Origin::Operator, self.config.support())?;
         let secret = accepted
             .method
             .uses_secret()

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::encryption::Answer;
+use super::answers::Answers;
 use super::{
-    Accepted, Certified, Client, GrantType, KeySource, Metadata, Method, Origin, backchannel,
-    logout,
+    Accepted, Certified, Client, GrantType, KeySource, Metadata, Method, Origin, Support,
+    backchannel, logout,
 };
 use crate::protocol::jwt;
 use crate::protocol::redirect::{RegisteredUri, ResponseType};
@@ -22,35 +22,43 @@ pub(super) const MOST_REDIRECTS: usize = 50;
 const LONGEST_TEXT: usize = 2048;
 
 impl Client {
+    /// Accepts metadata that somebody brings now: what others chose from is narrowed to what this server has, and what is
+    /// left it must have.
+    pub fn bring(
+        mut metadata: Metadata,
+        origin: Origin,
+        support: Support<'_>,
+    ) -> Result<Accepted, Refusal> {
+        if !origin.is_operators() {
+            metadata.narrow(support);
+        }
+        let accepted = Client::accept(metadata, origin)?;
+        accepted.check(support)?;
+        Ok(accepted)
+    }
+
     /// Checks metadata and fills in defaults (RFC 7591 §2, OIDC Registration §2; rules ).
     pub fn accept(mut metadata: Metadata, origin: Origin) -> Result<Accepted, Refusal> {
         check_texts(&metadata)?;
-        let method = negotiate(&metadata, origin)?;
+        let keys = key_source(&metadata)?;
+        let method = negotiate(&metadata, origin, keys.is_some())?;
         let grants = grants(&metadata, origin, method)?;
         let redirects = redirects(&metadata, grants.contains(&GrantType::AuthorizationCode))?;
         if origin == Origin::Document && metadata.client_name.as_deref().is_none_or(str::is_empty) {
             return Err(invalid_metadata("client_name is missing"));
         }
-        id_token_alg(&metadata)?;
-        userinfo_alg(&metadata)?;
+        let answers = Answers::read(&metadata, keys.is_some())?;
         logout::check(&metadata, &redirects, origin)?;
-        authorization_alg(&metadata)?;
         check_requests(&metadata)?;
         if origin == Origin::Document {
             // Nobody asks the list behind it whether the client belongs to that sector, as registration does.
             metadata.sector_identifier_uri = None;
         }
-        subject::sector(&metadata)?;
+        let sector = subject::sector(&metadata)?;
         if origin.is_operators() {
-            metadata.check_policy(method)?;
+            metadata.check_policy(method, &answers)?;
         } else {
             metadata.without_policy();
-        }
-        introspection_alg(&metadata)?;
-        for answer in Answer::ALL {
-            if answer.encryption(&metadata)?.is_some() && key_source(&metadata)?.is_none() {
-                return Err(invalid_metadata("encryption needs jwks or jwks_uri"));
-            }
         }
         check_assertion_alg(&metadata, method)?;
         backchannel::check(&mut metadata, grants.contains(&GrantType::Backchannel))?;
@@ -76,6 +84,9 @@ impl Client {
             method,
             redirects,
             grants,
+            keys,
+            sector,
+            answers,
         })
     }
 }
@@ -104,8 +115,7 @@ pub(super) fn invalid_metadata(description: impl Into<std::borrow::Cow<'static, 
 
 /// The best method that both sides have. A list (RP Metadata Choices) goes before the single value; an unknown
 /// method is refused only when nothing else works.
-fn negotiate(metadata: &Metadata, origin: Origin) -> Result<Method, Refusal> {
-    let has_keys = key_source(metadata)?.is_some();
+fn negotiate(metadata: &Metadata, origin: Origin, has_keys: bool) -> Result<Method, Refusal> {
     let works = |method: &Method| match method {
         Method::None => true,
         Method::SecretBasic | Method::SecretPost | Method::SecretJwt => origin != Origin::Document,
@@ -267,27 +277,6 @@ fn redirects(metadata: &Metadata, needed: bool) -> Result<Vec<RegisteredUri>, Re
         .collect()
 }
 
-pub(super) fn id_token_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
-    signing_alg(
-        "id_token_signed_response_alg",
-        metadata.id_token_signed_response_alg.as_deref(),
-    )
-}
-
-pub(super) fn userinfo_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
-    signing_alg(
-        "userinfo_signed_response_alg",
-        metadata.userinfo_signed_response_alg.as_deref(),
-    )
-}
-
-pub(super) fn authorization_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
-    signing_alg(
-        "authorization_signed_response_alg",
-        metadata.authorization_signed_response_alg.as_deref(),
-    )
-}
-
 /// How the client may send its authorization requests.
 fn check_requests(metadata: &Metadata) -> Result<(), Refusal> {
     let alg = metadata.request_object_signing_alg.as_deref();
@@ -310,13 +299,6 @@ fn check_requests(metadata: &Metadata) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn introspection_alg(metadata: &Metadata) -> Result<Option<jwt::Alg>, Refusal> {
-    signing_alg(
-        "introspection_signed_response_alg",
-        metadata.introspection_signed_response_alg.as_deref(),
-    )
-}
-
 /// An assertion is signed with a key of the client or with its secret, never one for the other.
 fn check_assertion_alg(metadata: &Metadata, method: Method) -> Result<(), Refusal> {
     let Some(alg) = metadata.token_endpoint_auth_signing_alg.as_deref() else {
@@ -334,17 +316,6 @@ fn check_assertion_alg(metadata: &Metadata, method: Method) -> Result<(), Refusa
     Err(invalid_metadata(format!(
         "token_endpoint_auth_signing_alg must be HS256 for client_secret_jwt, one of {all} for private_key_jwt"
     )))
-}
-
-/// One of the algorithms that we can sign with.
-fn signing_alg(member: &str, named: Option<&str>) -> Result<Option<jwt::Alg>, Refusal> {
-    let parse = |text: &str| {
-        jwt::Alg::parse(text).ok_or_else(|| {
-            let all = jwt::Alg::ALL.map(jwt::Alg::as_str).join(", ");
-            invalid_metadata(format!("{member} must be one of {all}"))
-        })
-    };
-    named.map(parse).transpose()
 }
 
 fn check_texts(metadata: &Metadata) -> Result<(), Refusal> {

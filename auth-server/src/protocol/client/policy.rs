@@ -1,9 +1,8 @@
 //! What the operator decides about a client, beyond what every client says of itself: lifetimes, resources, consent, and the
 //! profile `fapi2` (FAPI 2.0 Security Profile §5; rule A-93).
 
-use super::accept::{
-    authorization_alg, id_token_alg, introspection_alg, invalid_metadata, userinfo_alg,
-};
+use super::accept::invalid_metadata;
+use super::answers::Answers;
 use super::{Client, Metadata, Method};
 use crate::protocol::jwt::Alg;
 use crate::protocol::redirect::ResponseType;
@@ -28,7 +27,7 @@ impl Metadata {
     }
 
     /// Checks what the operator decided.
-    pub(super) fn check_policy(&self, method: Method) -> Result<(), Refusal> {
+    pub(super) fn check_policy(&self, method: Method, answers: &Answers) -> Result<(), Refusal> {
         for (name, lifetime) in [
             ("access_token_lifetime", self.access_token_lifetime),
             ("id_token_lifetime", self.id_token_lifetime),
@@ -42,29 +41,24 @@ impl Metadata {
         }
         match self.profile.as_deref() {
             None => Ok(()),
-            Some(FAPI2) => self.check_fapi(method),
+            Some(FAPI2) => self.check_fapi(method, answers),
             Some(_) => Err(invalid_metadata("profile must be fapi2")),
         }
     }
 
     /// FAPI 2.0 Security Profile §5.3.2, §5.4.
-    fn check_fapi(&self, method: Method) -> Result<(), Refusal> {
+    fn check_fapi(&self, method: Method, answers: &Answers) -> Result<(), Refusal> {
         let refuse = |why: &'static str| Err(invalid_metadata(why));
         if !method.is_asymmetric() {
             return refuse(
                 "profile fapi2 needs token_endpoint_auth_method private_key_jwt or a TLS client certificate",
             );
         }
-        let algs = [
-            id_token_alg(self)?,
-            userinfo_alg(self)?,
-            authorization_alg(self)?,
-            introspection_alg(self)?,
-        ];
         let request = self
             .backchannel_authentication_request_signing_alg
             .as_deref();
-        if algs.contains(&Some(Alg::Rs256)) || request == Some("RS256") {
+        let mut wanted = answers.iter();
+        if wanted.any(|wanted| wanted.alg == Some(Alg::Rs256)) || request == Some("RS256") {
             return refuse("profile fapi2 signs with PS256, ES256 or EdDSA, never RS256");
         }
         let types = self.response_types.as_deref().unwrap_or_default();

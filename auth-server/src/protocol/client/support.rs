@@ -1,12 +1,9 @@
 //! What clients may ask for here. Looked at where metadata are brought: what the operator switches off later is refused
 //! when it is used.
 
-use super::accept::{
-    authorization_alg, id_token_alg, introspection_alg, invalid_metadata, userinfo_alg,
-};
-use super::encryption::Answer;
+use super::accept::invalid_metadata;
 use super::policy::FAPI2;
-use super::{Metadata, Method};
+use super::{Accepted, Metadata, Method};
 use crate::protocol::feature::Features;
 use crate::protocol::jwt::{Alg, PublicKeys};
 use crate::protocol::refusal::Refusal;
@@ -20,19 +17,19 @@ pub struct Support<'a> {
     pub features: Features,
 }
 
-impl Metadata {
+impl Accepted {
     /// Refuses what this server does not have, and keys in the metadata that are malformed: too much work for every lookup of
     /// a client.
-    pub fn check(&self, support: Support<'_>) -> Result<(), Refusal> {
-        if let Some(jwks) = &self.jwks {
+    pub(super) fn check(&self, support: Support<'_>) -> Result<(), Refusal> {
+        let (metadata, on) = (&self.metadata, support.features);
+        if let Some(jwks) = &metadata.jwks {
             PublicKeys::parse(jwks).map_err(|why| invalid_metadata(format!("jwks: {why}")))?;
         }
-        if self.subject_type.as_deref() == Some("pairwise") && !support.features.pairwise_subjects {
+        if metadata.subject_type.as_deref() == Some("pairwise") && !on.pairwise_subjects {
             return Err(invalid_metadata("subject_type pairwise is switched off")
                 .setting("features.pairwise_subjects"));
         }
-        let on = support.features;
-        if self.profile.as_deref() == Some(FAPI2) {
+        if metadata.profile.as_deref() == Some(FAPI2) {
             let needed = [
                 (on.pushed_requests, "features.pushed_requests"),
                 (on.dpop || on.mtls, "features.dpop"),
@@ -42,8 +39,8 @@ impl Metadata {
                 return Err(invalid_metadata(why).setting(setting));
             }
         }
-        if let Some(types) = &self.response_types
-            && !support.features.hybrid
+        if let Some(types) = &metadata.response_types
+            && !on.hybrid
             && !types.is_empty()
             && !types.iter().any(|kind| kind == "code")
         {
@@ -52,49 +49,37 @@ impl Metadata {
                     .setting("features.hybrid"),
             );
         }
-        let signed = [
-            ("id_token_signed_response_alg", id_token_alg(self)?),
-            ("userinfo_signed_response_alg", userinfo_alg(self)?),
-            (
-                "authorization_signed_response_alg",
-                authorization_alg(self)?,
-            ),
-            (
-                "introspection_signed_response_alg",
-                introspection_alg(self)?,
-            ),
-        ];
-        for (member, alg) in signed {
-            if alg.is_some_and(|alg| !support.algorithms.contains(&alg)) {
+        for wanted in self.answers.iter() {
+            if wanted
+                .alg
+                .is_some_and(|alg| !support.algorithms.contains(&alg))
+            {
+                let member = wanted.answer.signed_by();
                 let names: Vec<_> = support.algorithms.iter().map(|alg| alg.as_str()).collect();
                 let why = format!("{member} must be one of {}", names.join(", "));
                 return Err(invalid_metadata(why).setting("keys.algorithms"));
             }
-        }
-        for answer in Answer::ALL {
-            if answer.encryption(self)?.is_some() && !support.features.encryption {
+            if wanted.encryption.is_some() && !on.encryption {
                 return Err(invalid_metadata("encrypted answers are switched off")
                     .setting("features.encryption"));
             }
         }
-        if self.token_endpoint_auth_method.as_deref() == Some(Method::SecretJwt.as_str())
-            && !support.features.client_secret_jwt
-        {
+        if self.method == Method::SecretJwt && !on.client_secret_jwt {
             return Err(invalid_metadata("client_secret_jwt is switched off")
                 .setting("features.client_secret_jwt"));
         }
-        let method = self.token_endpoint_auth_method.as_deref();
-        let by_certificate = Method::MTLS.iter().any(|m| method == Some(m.as_str()));
-        let bound = self.tls_client_certificate_bound_access_tokens == Some(true);
-        if (by_certificate || bound) && !support.features.mtls {
+        let bound = metadata.tls_client_certificate_bound_access_tokens == Some(true);
+        if (Method::MTLS.contains(&self.method) || bound) && !on.mtls {
             let why = "certificates of clients are not asked for here";
             return Err(invalid_metadata(why).setting("features.mtls"));
         }
         Ok(())
     }
+}
 
+impl Metadata {
     /// Leaves out of a list to choose from what this server does not have (rule A-44).
-    pub fn narrow(&mut self, support: Support<'_>) {
+    pub(super) fn narrow(&mut self, support: Support<'_>) {
         if let Some(types) = &mut self.response_types
             && !support.features.hybrid
             && types.iter().any(|kind| kind == "code")

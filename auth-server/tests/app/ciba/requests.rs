@@ -306,7 +306,8 @@ async fn without_the_switch_nothing_of_it_is_there() {
             .to_string()
             .contains("ciba")
     );
-    assert_eq!(ask(&app, "counter", &[]).await.status, 404);
+    let asked = ask(&app, "counter", &[]).await;
+    assert_eq!(asked.error(), (404, "not_found".to_owned()));
     for page in ["/approve", "/approve/allowed", "/approve/denied"] {
         assert_eq!(app.get(page).await.status, 404, "{page}");
     }

@@ -190,6 +190,70 @@ const CASES: [(&str, i32, &str); 16] = [
     ),
 ];
 
+/// Slips in a file with two resources and a client: what the client has, exit code, and words of the answer.
+const SLIPS: [(&str, i32, &str); 8] = [
+    (
+        "scope = \"docs.read docs.raed\"",
+        0,
+        "warning  clients: `m`: no scope `docs.raed` is in this file; change clients.scope",
+    ),
+    (
+        "resources = [\"https://docs.example/mpc\"]",
+        0,
+        "warning  clients: `m`: no resource `https://docs.example/mpc` is in this file",
+    ),
+    (
+        "token_exchange = { subject_clients = [\"*\", \"wbe\"] }",
+        0,
+        "warning  clients: `m`: no client `wbe` is in this file; change clients.token_exchange.subject_clients",
+    ),
+    (
+        "token_exchange = { resources = [\"https://mail.example\"] }",
+        0,
+        "warning  clients: `m`: no resource `https://mail.example` is in this file",
+    ),
+    (
+        "token_exchange = { issuers = [\"https://idp.example/\"] }",
+        2,
+        "error    clients: `m`: nobody trusts the issuer https://idp.example/",
+    ),
+    (
+        "\n[[trusted_issuers]]\nissuer = \"https://idp.example\"\nuser = \"sub\"\nclients = [\"gatway\"]",
+        0,
+        "warning  trusted_issuers: https://idp.example: no client `gatway` is in this file",
+    ),
+    (
+        "",
+        0,
+        "warning  clients: 2 resources, and `m` without default_resource: requests that name no `resource`",
+    ),
+    (
+        "default_resource = \"https://docs.example/mcp\"",
+        0,
+        "ok       clients: 1 in the file",
+    ),
+];
+
+#[test]
+fn names_that_nobody_has_are_told() {
+    for (slip, code, words) in SLIPS {
+        let folder = public(&format!(
+            "[[resources]]\nid = \"https://docs.example/mcp\"\nscopes = [{{ name = \"docs.read\", description = \"read\" }}]\n\
+             [[resources]]\nid = \"https://mail.example/mcp\"\nscopes = []\n\
+             [[clients]]\nid = \"m\"\nsecret_digest = \"{}\"\ngrant_types = [\"client_credentials\"]\n{slip}\n",
+            "A".repeat(43)
+        ));
+        let answer = folder.run("check");
+        assert!(
+            answer.out.contains(words),
+            "{words}:\n{}{}",
+            answer.out,
+            answer.err
+        );
+        assert_eq!(answer.code, Some(code), "{words}:\n{}", answer.out);
+    }
+}
+
 #[test]
 fn warnings_let_a_server_start_and_errors_do_not() {
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

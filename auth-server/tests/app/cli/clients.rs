@@ -86,6 +86,54 @@ async fn a_client_is_added_with_a_secret_that_is_shown_once() {
 }
 
 #[test]
+fn a_file_says_what_no_option_does_and_the_options_go_before_it() {
+    let folder = Folder::new("features.ciba = true\nfeatures.token_exchange = true\n");
+    let bank = r#"{"client_name": "From the file", "scope": "openid", "token_endpoint_auth_method": "client_secret_post",
+        "grant_types": ["urn:openid:params:grant-type:ciba", "urn:ietf:params:oauth:grant-type:token-exchange"],
+        "backchannel_token_delivery_mode": "poll", "token_exchange": {"subject_clients": ["*"]}}"#;
+    folder.write("bank.json", bank);
+    let path = folder.path().join("bank.json");
+    let bank = folder.run(&format!(
+        "clients add Bank --id bank --scope email --json --metadata {}",
+        path.display()
+    ));
+    let bank = bank.json();
+    for (name, value) in [
+        ("client_name", "Bank"),
+        ("scope", "email"),
+        ("token_endpoint_auth_method", "client_secret_post"),
+        ("backchannel_token_delivery_mode", "poll"),
+    ] {
+        assert_eq!(bank[name], value, "{bank}");
+    }
+    assert_eq!(bank["grant_types"].as_array().map(Vec::len), Some(2));
+    assert_eq!(bank["token_exchange"]["subject_clients"][0], "*");
+    for (text, why) in [
+        (
+            "{\"grant_type\": []}",
+            "`grant_type` is not a setting; did you mean `grant_types`?",
+        ),
+        ("{\"id\": \"x\"}", "`id` is not a setting"),
+        ("{\"scope\": 1}", "invalid type: integer `1`"),
+        ("[]", "invalid type: sequence"),
+        ("", "EOF while parsing"),
+    ] {
+        folder.write("bad.json", text);
+        let bad = folder.path().join("bad.json");
+        let line = format!("clients add B --metadata {}", bad.display());
+        let refused = folder.run(&line).refused();
+        assert!(
+            refused.starts_with("--metadata /") && refused.contains(why),
+            "{refused}"
+        );
+    }
+    let missing = folder
+        .run("clients add B --metadata nowhere.json")
+        .refused();
+    assert!(missing.contains("No such file"), "{missing}");
+}
+
+#[test]
 fn a_client_that_makes_no_sense_is_refused() {
     let folder = Folder::new("");
     folder

@@ -250,8 +250,9 @@ async fn without_the_switch_nothing_of_it_is_there() {
             .to_string()
             .contains("device")
     );
-    let begun = app.client("tv").post("/device_authorization", &[]).await;
-    assert_eq!(begun.status, 404);
+    // Whoever asks is told, in the form that programs read.
+    let begun = app.post_form("/device_authorization", &[]).await;
+    assert_eq!(begun.error(), (404, "not_found".to_owned()));
     for page in [
         "/device",
         "/device/confirm",

@@ -138,9 +138,10 @@ async fn the_check_looks_whether_the_keys_can_be_had() {
             online: true,
         };
         let found = check(&config, &Effects::system(), extent).await.0;
+        // The clients were cut off above.
         let ours = found
             .into_iter()
-            .filter(|one| one.about == "trusted_issuers");
+            .filter(|one| one.about == "trusted_issuers" && !one.says.contains("no client"));
         ours.map(|one| (one.verdict, one.says)).collect::<Vec<_>>()
     };
     let file = format!("jwks_file = \"{}\"", platform.file());

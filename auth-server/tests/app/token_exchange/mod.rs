@@ -12,6 +12,7 @@ use crate::world::{Answer, DOCS, TestApp, decode};
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 const ID: &str = "urn:ietf:params:oauth:token-type:id_token";
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_JAG: &str = "urn:ietf:params:oauth:token-type:id-jag";
 const MAIL: &str = "https://mail.example.com/mcp";
 
@@ -131,6 +132,26 @@ async fn the_policy_opens_a_resource_that_the_subject_token_is_not_for() {
         assert_eq!(answer["scope"], scope, "{more:?}");
         let (_, claims) = decode(text(&answer, "access_token"));
         assert_eq!(claims["aud"], MAIL);
+    }
+}
+
+#[tokio::test]
+async fn an_opaque_token_is_not_called_a_jwt() {
+    let opaque = ON.replace(
+        "name = \"Mail\"",
+        "name = \"Mail\"\naccess_token = \"opaque\"",
+    );
+    for app in TestApp::everywhere_with(&opaque).await {
+        let tokens = tokens(&app, "spa").await;
+        let jwt = ("requested_token_type", JWT);
+        for (resource, kind) in [(MAIL, ACCESS), (DOCS, JWT)] {
+            let more = [("resource", resource), jwt];
+            let answer = exchange(&app, "gateway", text(&tokens, "access_token"), &more).await;
+            let answer = answer.json();
+            assert_eq!(answer["issued_token_type"], kind, "{answer}");
+            let is_jwt = text(&answer, "access_token").split('.').count() == 3;
+            assert_eq!(is_jwt, kind == JWT, "{answer}");
+        }
     }
 }
 
