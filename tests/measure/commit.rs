@@ -209,7 +209,7 @@ async fn grouped(
     time: Duration,
     now: i64,
 ) -> Result<f64> {
-    // As the store opens its one writing connection.
+    // As the store opens its one writing connection, but for the checkpoints: here SQLite makes them itself.
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)

@@ -199,6 +199,13 @@ impl Add {
         if self.public {
             metadata.token_endpoint_auth_method = Some(Method::None.as_str().to_owned());
         }
+        // What the file lists to choose from does not choose against them.
+        if self.public || self.auth_method.is_some() {
+            metadata.token_endpoint_auth_methods_supported = None;
+        }
+        if self.jwks_uri.is_some() {
+            metadata.jwks = None;
+        }
         let chosen = (self.auth_method, self.jwks_uri, self.default_resource);
         metadata.token_endpoint_auth_method = chosen.0.or(metadata.token_endpoint_auth_method);
         metadata.jwks_uri = chosen.1.or(metadata.jwks_uri);

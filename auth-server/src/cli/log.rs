@@ -38,11 +38,18 @@ pub(super) fn start(format: Format, telemetry: &Telemetry) -> Result<Traces> {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
     let traces = Traces::start(telemetry)?;
-    tracing_subscriber::registry()
-        .with(log.with_filter(filter))
-        .with(traces.layer())
-        .try_init()
-        .map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))?;
+    let started = match traces.layer() {
+        Some(layer) => tracing_subscriber::registry()
+            .with(log.with_filter(filter))
+            .with(layer)
+            .try_init(),
+        // The filter of everything, not of the log alone: what nobody wants is not even made then.
+        None => tracing_subscriber::registry()
+            .with(log)
+            .with(filter)
+            .try_init(),
+    };
+    started.map_err(|error| Failure::Internal(anyhow::anyhow!("the log cannot start: {error}")))?;
     Ok(traces)
 }
 

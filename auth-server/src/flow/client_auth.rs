@@ -81,7 +81,7 @@ pub async fn authenticate(
             {
                 let why = refusal.description.to_string();
                 let event = Event::ClientAuthenticationRefused { client: known, why };
-                audit::refused(server, event, &caller).await;
+                Box::pin(audit::refused(server, event, &caller)).await;
             }
             Err(error)
         }
@@ -96,12 +96,13 @@ async fn find(
     known: &mut Option<String>,
 ) -> Result<Arc<Client>> {
     if let Some(workload) = workload::presented(server, presented)? {
-        return workload::client(server, &workload, caller).await;
+        return Box::pin(workload::client(server, &workload, caller)).await;
     }
     let (id, proof) = read(presented)?;
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
     if let Err(error) = limits.may_try(&id, address, now) {
-        audit::refused(server, Event::ClientAuthenticationThrottled, caller).await;
+        let event = Event::ClientAuthenticationThrottled;
+        Box::pin(audit::refused(server, event, caller)).await;
         return Err(error);
     }
     let proven = match clients::find(server, &id, address).await {
@@ -148,7 +149,7 @@ async fn prove(
             return Err(invalid_client("the client secret is wrong").guess().into());
         }
         (Auth::Keys(source), Proof::Assertion(assertion)) => {
-            verify(server, client, source, &assertion, (shown, address)).await?;
+            Box::pin(verify(server, client, source, &assertion, (shown, address))).await?;
         }
         (Auth::SharedSecret(secret), Proof::Assertion(assertion)) => {
             if !server.config.features.client_secret_jwt {
@@ -161,14 +162,14 @@ async fn prove(
                 SharedSecret::Sealed(sealed) => server.keys.open_secret(&client.id, sealed)?,
             };
             let verified = jwt::verify_shared(&assertion, opened.reveal());
-            accept(server, client, verified, shown).await?;
+            Box::pin(accept(server, client, verified, shown)).await?;
         }
         (Auth::SharedSecret(_), _) => {
             return Err(invalid_client("this client authenticates with client_secret_jwt").into());
         }
         (Auth::Certificate(certified), Proof::None) => {
             let certificate = shown.certificate.as_deref();
-            mtls::prove(server, client, certified, certificate, address).await?;
+            Box::pin(mtls::prove(server, client, certified, certificate, address)).await?;
         }
         (Auth::Certificate(_), _) => {
             return Err(

@@ -50,6 +50,11 @@ pub async fn find(server: &Server, id: &str, address: &str) -> Result<Arc<Client
     if let Some(client) = in_memory(server, id) {
         return Ok(client);
     }
+    Box::pin(read(server, id, address)).await
+}
+
+/// The client as it is now.
+async fn read(server: &Server, id: &str, address: &str) -> Result<Arc<Client>> {
     // Before the read: a change in between must not leave an old copy behind.
     let (changes, read_at) = (server.store.changes(), server.now());
     let client = Arc::new(if is_url(id) {

@@ -40,7 +40,9 @@ pub async fn push(server: &Server, asker: &Authenticated, params: &Params) -> Re
     })?;
     let query = authorize::kept(&params)?;
     // As late as it can be: a proof that came with a bad request leaves nothing behind.
-    sender::spend(server, asker.proof.as_ref()).await?;
+    if let Some(proof) = &asker.proof {
+        sender::spend(server, proof).await?;
+    }
     let (now, lifetime) = (server.now(), server.config.tokens.pushed_request);
     let reference = Secret::mint(Kind::Pushed, server.effects.fresh());
     let (owner, most) = if client.is_public() || !client.origin.is_operators() {

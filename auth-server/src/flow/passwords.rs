@@ -14,10 +14,10 @@ use crate::protocol::refusal::{Code, Refusal};
 /// Sign-ins that wait; one more is told to come back.
 const MOST_WAITING: usize = 256;
 
-/// The nice value of a thread that checks a password. Of a core that both want, it gets a tenth and a thread that answers
-/// requests the rest.
+/// The nice value of a thread that checks a password: of a core that both want, a thread that answers requests gets all but a
+/// seventieth.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 19;
 
 /// The limit.
 pub struct Passwords {

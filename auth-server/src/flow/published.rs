@@ -1,7 +1,7 @@
 //! What every client reads and seldom changes, the metadata and the key set: kept as the bytes that are sent, and made anew
 //! when their facts change.
 
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ pub struct Document {
     /// UTF-8 JSON.
     pub body: Bytes,
     /// In quotes, as the header `ETag` has it (RFC 9110 §8.8.3): the same for the same body on every node.
-    pub etag: Arc<str>,
+    pub etag: Bytes,
 }
 
 impl Document {

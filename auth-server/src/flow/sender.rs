@@ -98,10 +98,7 @@ pub fn confirmation(client: &Client, proof: Option<&Proof>, shown: &Shown) -> Op
 }
 
 /// Refuses a proof that came before (RFC 9449 §11.1).
-pub async fn spend(server: &Server, proof: Option<&Proof>) -> Result<()> {
-    let Some(proof) = proof else {
-        return Ok(());
-    };
+pub async fn spend(server: &Server, proof: &Proof) -> Result<()> {
     let (seen, expires_at) = (proof.seen.clone(), proof.expires_at);
     let fresh = server
         .store
@@ -201,7 +198,7 @@ pub async fn holds_key(
             if proof.thumbprint != key {
                 return refused("the access token is bound to another key than the proof's");
             }
-            spend(server, Some(&proof)).await
+            spend(server, &proof).await
         }
         (Scheme::Dpop, Some(Confirmation::Certificate(_)) | None) => {
             refused("the access token is not bound to a key: send it with the scheme Bearer")

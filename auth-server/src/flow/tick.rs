@@ -15,11 +15,14 @@ const REFRESH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(30);
-/// The least time between two batches of a sweep. A batch that took longer is followed by a rest of the same length, so
-/// that sweeping never takes more than half of the database's time.
-const REST: Duration = Duration::from_millis(20);
+/// The least time between two batches of a sweep.
+const REST: Duration = Duration::from_millis(4);
+/// A batch is followed by a rest of so many times its length, so that sweeping takes a third of the database's time at most.
+const RESTS: u32 = 2;
+/// After so many batches of the kinds that are not through, each kind is looked at again.
+const ALL_KINDS: u32 = 250;
 /// Batches of one sweep: more rows than can come in between two sweeps.
-const MOST_BATCHES: u32 = 10_000;
+const MOST_BATCHES: u32 = 50_000;
 
 /// Reads what other nodes and commands may have changed.
 pub async fn refresh(server: &Server) -> Result<()> {
@@ -71,7 +74,10 @@ async fn forget(server: &Server) {
 
 async fn sweep(server: &Server, walk: &mut Walk) -> Result<()> {
     let (unused, audit) = (server.config.registration.unused, server.config.audit.keep);
-    for _ in 0..MOST_BATCHES {
+    for batch in 0..MOST_BATCHES {
+        if batch % ALL_KINDS == 0 {
+            walk.begin();
+        }
         let began = Instant::now();
         let swept = server
             .store
@@ -80,7 +86,7 @@ async fn sweep(server: &Server, walk: &mut Walk) -> Result<()> {
         if !swept.more {
             break;
         }
-        sleep(began.elapsed().max(REST)).await;
+        sleep((began.elapsed() * RESTS).max(REST)).await;
     }
     Ok(())
 }

@@ -48,17 +48,22 @@ async fn by_grant(
         .into());
     }
     sender::required(asker)?;
-    sender::spend(server, asker.proof.as_ref()).await?;
+    if let Some(proof) = &asker.proof {
+        Box::pin(sender::spend(server, proof)).await?;
+    }
+    // Each in a box of its own size: else every token request is as large as the largest of them, and is copied on its way.
     match request {
-        TokenRequest::Code(request) => code::redeem(server, asker, &request).await,
-        TokenRequest::Refresh(request) => refresh::rotate(server, asker, &request).await,
+        TokenRequest::Code(request) => Box::pin(code::redeem(server, asker, &request)).await,
+        TokenRequest::Refresh(request) => Box::pin(refresh::rotate(server, asker, &request)).await,
         TokenRequest::ClientCredentials(request) => {
-            client_credentials::grant(server, asker, &request).await
+            Box::pin(client_credentials::grant(server, asker, &request)).await
         }
-        TokenRequest::Exchange(request) => exchange::exchange(server, asker, &request).await,
-        TokenRequest::Bearer(request) => jwt_bearer::grant(server, asker, &request).await,
+        TokenRequest::Exchange(request) => {
+            Box::pin(exchange::exchange(server, asker, &request)).await
+        }
+        TokenRequest::Bearer(request) => Box::pin(jwt_bearer::grant(server, asker, &request)).await,
         TokenRequest::Device(request) | TokenRequest::Backchannel(request) => {
-            polled::redeem(server, asker, &request, grant).await
+            Box::pin(polled::redeem(server, asker, &request, grant)).await
         }
     }
 }

@@ -18,9 +18,17 @@ pub(crate) fn per_address(router: Router<Server>, server: &Server) -> Router<Ser
 }
 
 async fn count(State(server): State<Server>, request: Request, next: Next) -> Response {
-    let address = address(request.headers(), request.extensions(), &server);
-    match server.limits.request(&address, server.now()) {
+    match admit(&server, &request) {
         Ok(()) => next.run(request).await,
-        Err(error) => Error::from(error).into_response(),
+        Err(error) => error.into_response(),
     }
+}
+
+/// Counts a request; refuses it when its address has had too many.
+pub(crate) fn admit(server: &Server, request: &Request) -> Result<(), Error> {
+    if server.config.limits.requests_per_address == 0 {
+        return Ok(());
+    }
+    let address = address(request.headers(), request.extensions(), server);
+    Ok(server.limits.request(&address, server.now())?)
 }

@@ -1,4 +1,4 @@
-//! Signing and verifying: with the files below it the sole importer of josekit and p256. josekit checks algorithm, key id and signature;
+//! Signing and verifying: with the files below it the sole importer of josekit, p256 and ring. josekit checks algorithm, key id and signature;
 //! every claim is checked here or by the caller, and a token without `exp` is never accepted.
 //!
 //! Signers and verifiers are built once per key: parsing a key costs more than signing with it.
@@ -24,6 +24,7 @@ mod content;
 mod decrypt;
 mod embedded;
 mod encrypt;
+mod es256;
 mod private;
 mod seal;
 mod shared;

@@ -7,12 +7,14 @@
 //! `now` and the machine sees no end; `Input::None` after the first step would destroy the refresh machine.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use oxide_auth::code_grant::extensions::Pkce;
 use oxide_auth::code_grant::{accesstoken, authorization, client_credentials, refresh};
 use oxide_auth::primitives::grant::{Extensions, Grant as Stored};
 use oxide_auth::primitives::registrar::{BoundClient, ExactUrl, PreGrant, RegisteredUrl};
+use url::Url;
 
 use super::client::Client;
 use super::grant::{CodeRow, Grant};
@@ -165,7 +167,7 @@ pub fn code(
         input = match machine.advance(input) {
             accesstoken::Output::Authenticate { .. } => accesstoken::Input::Authenticated,
             accesstoken::Output::Recover { .. } => {
-                let mut grant = stored(&row.grant, &row.redirect_uri)?;
+                let mut grant = stored(&row.grant, stored_redirect(row)?)?;
                 extend_with_challenge(
                     &mut grant.extensions,
                     row.challenge.as_deref(),
@@ -235,7 +237,7 @@ pub fn refresh(grant: &Grant, client_id: &str, asked: Option<&Scope>) -> Result<
             }
             refresh::Output::RecoverRefresh { .. } => refresh::Input::Recovered {
                 scope: scope(),
-                grant: Some(Box::new(stored(grant, "https://unused.invalid/")?)),
+                grant: Some(Box::new(stored(grant, unused_url()?.1.clone())?)),
             },
             refresh::Output::Refresh {
                 grant: narrowed, ..
@@ -289,7 +291,7 @@ pub fn client_credentials(
             client_credentials::Output::Binding { client_id } => client_credentials::Input::Bound {
                 bound_client: BoundClient {
                     client_id: Cow::Owned(client_id.to_owned()),
-                    redirect_uri: Cow::Owned(RegisteredUrl::Exact(unused_url()?)),
+                    redirect_uri: Cow::Owned(RegisteredUrl::Exact(unused_url()?.0.clone())),
                 },
             },
             client_credentials::Output::Extend => client_credentials::Input::Extended {
@@ -349,22 +351,31 @@ fn extend_with_challenge(
     Ok(())
 }
 
+fn stored_redirect(row: &CodeRow) -> Result<Url, Refusal> {
+    let parsed = row.redirect_uri.parse();
+    parsed.map_err(|_| invalid_grant("the stored redirect_uri is not a URI"))
+}
+
 /// Our grant in the machine's terms. The caller has judged lifetimes, so it never ends here.
-fn stored(grant: &Grant, redirect_uri: &str) -> Result<Stored, Refusal> {
+fn stored(grant: &Grant, redirect_uri: Url) -> Result<Stored, Refusal> {
     Ok(Stored {
         owner_id: grant.subject.clone(),
         client_id: grant.client_id.clone(),
         scope: grant.scope.to_string().parse().map_err(|_| scope_error())?,
-        redirect_uri: redirect_uri
-            .parse()
-            .map_err(|_| invalid_grant("the stored redirect_uri is not a URI"))?,
+        redirect_uri,
         until: DateTime::<Utc>::MAX_UTC,
         extensions: Extensions::new(),
     })
 }
 
-fn unused_url() -> Result<ExactUrl, Refusal> {
-    "https://unused.invalid/".parse().map_err(|_| scope_error())
+/// A redirect URI for the machines whose grants have none, in both of their forms. Parsing it takes longer than what they decide.
+fn unused_url() -> Result<&'static (ExactUrl, Url), Refusal> {
+    static UNUSED: LazyLock<Option<(ExactUrl, Url)>> = LazyLock::new(|| {
+        let exact: ExactUrl = "https://unused.invalid/".parse().ok()?;
+        let url = exact.to_url();
+        Some((exact, url))
+    });
+    UNUSED.as_ref().ok_or_else(scope_error)
 }
 
 fn scope_error() -> Refusal {

@@ -161,8 +161,13 @@ pub fn find<'a>(
 ) -> Result<Vec<&'a Resource>, Refusal> {
     let mut found: Vec<&Resource> = Vec::new();
     for text in requested {
-        let url = indicator(text)?;
-        let Some(resource) = registered.iter().find(|resource| resource.answers_to(&url)) else {
+        // Nearly everybody sends the registered spelling, which was checked.
+        let mut resource = registered.iter().find(|resource| resource.id == *text);
+        if resource.is_none() {
+            let url = indicator(text)?;
+            resource = registered.iter().find(|resource| resource.answers_to(&url));
+        }
+        let Some(resource) = resource else {
             let shown: String = text.chars().take(200).collect();
             return Err(Refusal::new(
                 Code::InvalidTarget,
@@ -187,7 +192,7 @@ pub fn default<'a>(
         (None, [only]) => Ok(vec![only]),
         _ => Err(Refusal::new(
             Code::InvalidTarget,
-            "resource is missing: there is not one resource alone, and this client has no default_resource (RFC 8707 2)",
+            "resource is missing: which of the resources is it for? (RFC 8707 2; this client has no default_resource)",
         )
         .setting("clients.default_resource")),
     }

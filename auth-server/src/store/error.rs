@@ -69,6 +69,12 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// Whether SQLite refused because somebody else holds the file (`SQLITE_BUSY`, and its kinds in the bits above).
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = code(error).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
+}
+
 /// Whether the database is away: the connection broke, or the server ends, starts, is full or takes no writes. A broken
 /// hello counts too (`Protocol`): that is what a proxy without a server behind it gives.
 pub(super) fn is_away(error: &sqlx::Error) -> bool {

@@ -11,6 +11,7 @@ mod audit;
 mod backup;
 mod changes;
 mod check;
+mod checkpoint;
 mod clients;
 mod codes;
 mod consents;

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use tokio::time::sleep;
 
+use super::checkpoint::Checkpoints;
 use super::pool::Pool;
-use super::{Access, Backend, Error, Location, Store, changes, migrate, writer};
+use super::{Access, Backend, Error, Location, Store, changes, error, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
 // The numbers say in which order they are applied; some were never used.
@@ -58,8 +60,16 @@ const READERS: u32 = 4;
 const READER_CACHE: &str = "-8192";
 /// What the writer keeps of the file in memory.
 const WRITER_CACHE: &str = "-16384";
+/// What the connection that makes checkpoints keeps of it: it copies pages and reads none.
+const CHECKPOINT_CACHE: &str = "-256";
+/// Bytes that are kept of a log that has grown, behind a long backup for example, once it begins anew.
+const LARGEST_LOG: &str = "33554432";
+/// Pages of the log after which a command moves them into the file.
+const COMMAND_CHECKPOINT: &str = "2000";
 /// PostgreSQL connections of one node.
 pub(super) const CONNECTIONS: u32 = 32;
+/// Between two tries to open a file that somebody has to themselves.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// How long a request waits for a connection or for another process's lock.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -106,8 +116,16 @@ impl Store {
             .busy_timeout(PATIENCE)
             .pragma("cache_size", WRITER_CACHE)
             .pragma("temp_store", "MEMORY")
-            .pragma("wal_autocheckpoint", "2000");
-        let mut connection = SqliteConnection::connect_with(&options).await?;
+            .pragma("journal_size_limit", LARGEST_LOG)
+            .pragma("wal_autocheckpoint", COMMAND_CHECKPOINT);
+        let (own, checkpoints) = match access {
+            Access::Serve => (
+                options.clone().pragma("wal_autocheckpoint", "0"),
+                Some(options.clone().pragma("cache_size", CHECKPOINT_CACHE)),
+            ),
+            Access::Command => (options.clone(), None),
+        };
+        let mut connection = connect(&own).await?;
         migrate::sqlite(&mut connection).await?;
         let readers = options.read_only(true).create_if_missing(false);
         let read = Pool::new(readers.pragma("cache_size", READER_CACHE), READERS)?;
@@ -115,11 +133,29 @@ impl Store {
         Ok(Store {
             backend: Backend::Sqlite {
                 read,
-                writer: writer::Writer::start(connection, changes.clone()),
+                writer: writer::Writer::start(
+                    connection,
+                    checkpoints.map(Checkpoints::start),
+                    changes.clone(),
+                ),
             },
             changes,
             _lock: lock,
         })
+    }
+}
+
+/// Opens a connection to SQLite. The first one turns the write-ahead log on, for which it has the file to itself; whoever comes
+/// meanwhile is refused at once, whatever its patience.
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        match SqliteConnection::connect_with(options).await {
+            Err(error) if error::is_busy(&error) && began.elapsed() < PATIENCE => {
+                sleep(TRY_AGAIN).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -1,9 +1,16 @@
-//! Forgetting: expired rows go in small batches, so that no request waits behind a large delete. Of several nodes on one
-//! PostgreSQL, one sweeps at a time.
+//! Forgetting: expired rows go in small batches, so that no request waits behind a large delete. How many rows that is,
+//! SQLite decides: a batch that took long makes the next one smaller. Of several nodes on one PostgreSQL, one sweeps at a
+//! time.
 
-use super::{Connection, Error, Store, Tx, read, write};
+use std::time::{Duration, Instant};
 
-/// Rows of one batch.
+use super::{Backend, Connection, Error, Store, Tx, read, write};
+
+/// How long the delete of one batch may keep others waiting for SQLite's writer.
+const LONGEST: Duration = Duration::from_millis(1);
+/// Rows of one batch, at least and at most; the first one has the middle.
+const ROWS: (i64, i64, i64) = (12, 50, 200);
+/// Clients that a step of the walk looks at.
 const BATCH: i64 = 200;
 /// Key of the advisory lock of PostgreSQL under which a batch is removed: any number that nobody else uses.
 const LOCK: i64 = 0x6175_7468_7377_7000;
@@ -126,10 +133,36 @@ const UNUSED: &str = "DELETE FROM clients WHERE id IN (SELECT c.id FROM clients 
 /// Events past their time.
 const AUDIT: &str = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 LIMIT $2)";
 
+/// Rows of a batch.
+#[derive(Clone, Copy, Debug)]
+struct Rows(i64);
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows(ROWS.1)
+    }
+}
+
+impl Rows {
+    /// The next batch, after one of so many rows that took so long.
+    fn adapt(&mut self, rows: u64, took: Duration) {
+        let (least, _, most) = ROWS;
+        if took > LONGEST {
+            self.0 = (self.0 / 2).max(least);
+        } else if took < LONGEST / 2 && rows >= self.0.unsigned_abs() {
+            self.0 = (self.0 * 2).min(most);
+        }
+    }
+}
+
 /// How far the walk through the registered clients has come. Most of them are in use and stay, so the walk goes on where
 /// it stopped, and rests when it is through.
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
+    /// Of the next batch.
+    rows: Rows,
+    /// The kinds of rows, by their place in the list, of which nothing was left.
+    through: Vec<usize>,
     /// When the client registered that was looked at last, unix seconds, and its id.
     after: (i64, String),
     /// When the next walk begins, unix seconds.
@@ -137,17 +170,20 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// Has every kind of rows looked at again.
+    pub fn begin(&mut self) {
+        self.through.clear();
+    }
+
     fn rest(&mut self, unused_client: i64, now: i64) {
-        *self = Walk {
-            after: (0, String::new()),
-            rests_until: now + (unused_client / 24).clamp(30, 3600),
-        };
+        self.after = (0, String::new());
+        self.rests_until = now + (unused_client / 24).clamp(30, 3600);
     }
 }
 
 impl Store {
-    /// Removes one batch of each kind; `unused_client` is how long a registration may stay without a grant, `audit` how
-    /// long events are kept, both in seconds.
+    /// Removes one batch of each kind of which there may be more; `unused_client` is how long a registration may stay without a
+    /// grant, `audit` how long events are kept, both in seconds.
     pub async fn sweep(
         &self,
         walk: &mut Walk,
@@ -157,23 +193,44 @@ impl Store {
     ) -> Result<Swept, Error> {
         self.rest().await;
         let mut swept = Swept::default();
-        for (statement, kept) in STATEMENTS.iter().copied().chain([(AUDIT, audit)]) {
-            let rows = self
-                .write((), move |tx, ()| Box::pin(async move {
+        let kinds = STATEMENTS.iter().copied().chain([(AUDIT, audit)]);
+        for (kind, (statement, kept)) in kinds.enumerate() {
+            if walk.through.contains(&kind) {
+                continue;
+            }
+            // Only SQLite's one writer keeps others waiting; elsewhere a batch takes as long as its way there and back.
+            let adapts = matches!(self.backend, Backend::Sqlite { .. });
+            let limit = if adapts { walk.rows.0 } else { ROWS.2 };
+            let (rows, took) = self
+                .write((), move |tx, ()| {
+                    Box::pin(async move {
                         if !tx.may_sweep().await? {
-                            return Ok(0);
+                            return Ok((0, Duration::ZERO));
                         }
-                        write!(tx, c => sqlx::query(statement).bind(now - kept).bind(BATCH).execute(c).await.map(|done| done.rows_affected()))
-                    }))
+                        let began = Instant::now();
+                        let done = write!(tx, c => sqlx::query(statement).bind(now - kept).bind(limit).execute(c).await.map(|done| done.rows_affected()))?;
+                        Ok((done, began.elapsed()))
+                    })
+                })
                 .await?;
             swept.rows += rows;
-            swept.more |= rows >= BATCH.unsigned_abs();
+            if rows >= limit.unsigned_abs() {
+                swept.more = true;
+            } else {
+                walk.through.push(kind);
+            }
+            if rows > 0 {
+                walk.rows.adapt(rows, took);
+            }
         }
         if now >= walk.rests_until {
             swept.rows += self
                 .sweep_unused(walk, unused_client, now - unused_client, now)
                 .await?;
             swept.more |= now >= walk.rests_until;
+        }
+        if !swept.more {
+            walk.begin();
         }
         Ok(swept)
     }
@@ -226,8 +283,26 @@ impl Tx {
 
 #[cfg(test)]
 mod tests {
-    use super::STATEMENTS;
+    use super::{LONGEST, ROWS, Rows, STATEMENTS};
     use crate::store::Purpose;
+
+    #[test]
+    fn a_batch_is_as_large_as_the_database_is_quick() {
+        let mut rows = Rows::default();
+        for _ in 0..9 {
+            rows.adapt(200, LONGEST / 4);
+        }
+        assert_eq!(rows.0, ROWS.2);
+        rows.adapt(200, LONGEST * 2);
+        assert_eq!(rows.0, ROWS.2 / 2);
+        // A batch that was not full says nothing about larger ones.
+        rows.adapt(3, LONGEST / 4);
+        assert_eq!(rows.0, ROWS.2 / 2);
+        for _ in 0..9 {
+            rows.adapt(200, LONGEST * 2);
+        }
+        assert_eq!(rows.0, ROWS.0);
+    }
 
     #[test]
     fn what_is_noted_for_any_purpose_is_swept() {

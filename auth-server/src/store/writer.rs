@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::changes::Changes;
+use super::checkpoint::Checkpoints;
 use super::{Connection, Error, Tx, audit};
 use crate::metrics::METRICS;
 
@@ -59,9 +60,14 @@ where
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection, changes: Changes) -> Writer {
+    /// Writes on `connection`; without `checkpoints` that connection moves its log into the file itself.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        checkpoints: Option<Checkpoints>,
+        changes: Changes,
+    ) -> Writer {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(serve(connection, jobs, changes));
+        let task = tokio::spawn(serve(connection, checkpoints, jobs, changes));
         Writer {
             queue: std::sync::Mutex::new(Some(queue)),
             task: Mutex::new(Some(task)),
@@ -119,12 +125,17 @@ impl Writer {
 
 async fn serve(
     connection: SqliteConnection,
+    checkpoints: Option<Checkpoints>,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     changes: Changes,
 ) {
     let mut tx = Tx::new(Connection::Sqlite(Box::new(connection)));
     let mut group = Vec::with_capacity(GROUP);
     while jobs.recv_many(&mut group, GROUP).await > 0 {
+        let turn = match &checkpoints {
+            Some(checkpoints) => Some(checkpoints.turn().await),
+            None => None,
+        };
         match commit(&mut tx, &mut group, &changes).await {
             Ok(()) => {
                 for job in group.drain(..) {
@@ -147,6 +158,13 @@ async fn serve(
                 }
             }
         }
+        drop(turn);
+        if let Some(checkpoints) = &checkpoints {
+            checkpoints.committed();
+        }
+    }
+    if let Some(checkpoints) = checkpoints {
+        checkpoints.stop().await;
     }
     if let Connection::Sqlite(mut connection) = tx.connection {
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use auth_server::flow::keys;
 use auth_server::protocol::event::{Caller, Entry, Event, Kind};
-use auth_server::store::{Audited, Filter, Order, Walk};
+use auth_server::store::{Audited, Filter, Order};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode, header};
@@ -545,13 +545,7 @@ async fn events_are_kept_for_the_configured_time() {
         wrong_secret(&app, "192.0.2.7").await;
         app.wait(86_400);
         wrong_secret(&app, "192.0.2.8").await;
-        let sweep = async || {
-            let store = &app.server.store;
-            store
-                .sweep(&mut Walk::default(), i64::MAX / 2, 86_400, app.server.now())
-                .await
-                .unwrap()
-        };
+        let sweep = async || app.sweep(i64::MAX / 2, 86_400, app.server.now()).await;
         sweep().await;
         assert_eq!(of_kind(&app, Kind::ClientAuthentication).await.len(), 2);
         app.wait(1);
@@ -595,6 +589,7 @@ impl Log {
         });
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
+            .with_max_level(tracing::Level::DEBUG)
             .with_writer(self.clone())
             .finish();
         tracing::subscriber::set_default(subscriber)

@@ -1,7 +1,7 @@
 //! A-55 …: clients whose id is the URL of their document.
 
 use auth_server::protocol::jwt::{Alg, KeyUse, PrivateKey, SigningKey};
-use auth_server::store::{Document, Walk};
+use auth_server::store::Document;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -513,11 +513,7 @@ async fn the_account_page_names_an_app_without_asking_its_host() {
     assert_eq!(hosts.asked(ID), asked);
     // The copy stays for as long as somebody's consent needs its name.
     let much_later = app.server.now() + 20 * DAY;
-    app.server
-        .store
-        .sweep(&mut Walk::default(), DAY, i64::MAX / 2, much_later)
-        .await
-        .unwrap();
+    app.sweep(DAY, i64::MAX / 2, much_later).await;
     assert!(app.server.store.document(ID).await.unwrap().is_some());
 }
 
@@ -552,25 +548,9 @@ async fn the_number_of_kept_documents_is_bounded() {
             );
         }
         assert_eq!(kept, [Some("2".into()), Some("1".into()), None]);
-        store
-            .sweep(
-                &mut Walk::default(),
-                DAY,
-                i64::MAX / 2,
-                START + 300 + 7 * DAY,
-            )
-            .await
-            .unwrap();
+        app.sweep(DAY, i64::MAX / 2, START + 300 + 7 * DAY).await;
         assert!(store.document("a").await.unwrap().is_some());
-        store
-            .sweep(
-                &mut Walk::default(),
-                DAY,
-                i64::MAX / 2,
-                START + 301 + 7 * DAY,
-            )
-            .await
-            .unwrap();
+        app.sweep(DAY, i64::MAX / 2, START + 301 + 7 * DAY).await;
         assert!(store.document("a").await.unwrap().is_none());
     }
 }

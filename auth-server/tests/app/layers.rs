@@ -32,9 +32,10 @@ const PURE: &str = "axum sqlx tokio reqwest async await crate::config crate::eff
                     crate::outbound crate::flow crate::http";
 
 /// A foreign concept, and the only place that imports it.
-const ONLY: [(&str, &str); 16] = [
+const ONLY: [(&str, &str); 17] = [
     ("josekit", "protocol/jwt"),
     ("p256", "protocol/jwt"),
+    ("ring::signature", "protocol/jwt"),
     ("oxide_auth", "protocol/oxide"),
     ("chrono", "protocol/oxide"),
     ("argon2", "credential/password"),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use auth_server::store::{Shared, Walk};
+use auth_server::store::Shared;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request, StatusCode, header};
@@ -519,11 +519,7 @@ async fn unused_registrations_are_forgotten_and_a_shared_one_starts_its_term_ane
         app.wait(DAY - 10);
         registered(&app, &installed("Shared")).await;
         app.wait(20);
-        app.server
-            .store
-            .sweep(&mut Walk::default(), DAY, i64::MAX / 2, app.server.now())
-            .await
-            .unwrap();
+        app.sweep(DAY, i64::MAX / 2, app.server.now()).await;
         for (client, kept) in [(unused, false), (shared, true), (used, true)] {
             let id = client["client_id"].as_str().unwrap();
             assert_eq!(
@@ -550,18 +546,10 @@ async fn a_short_term_is_started_anew_in_time() {
             first["client_id"]
         );
         app.wait(20);
-        app.server
-            .store
-            .sweep(&mut Walk::default(), 60, i64::MAX / 2, app.server.now())
-            .await
-            .unwrap();
+        app.sweep(60, i64::MAX / 2, app.server.now()).await;
     }
     app.wait(61);
-    app.server
-        .store
-        .sweep(&mut Walk::default(), 60, i64::MAX / 2, app.server.now())
-        .await
-        .unwrap();
+    app.sweep(60, i64::MAX / 2, app.server.now()).await;
     assert_ne!(
         registered(&app, &installed("App")).await["client_id"],
         first["client_id"]
@@ -669,13 +657,7 @@ async fn a_web_client_is_never_shared_so_nobody_closes_its_management() {
 /// Forgets what was recorded so far, and says how much it was.
 async fn recorded(app: &TestApp) -> u64 {
     let later = app.server.now() + 1;
-    let swept = app
-        .server
-        .store
-        .sweep(&mut Walk::default(), DAY, 0, later)
-        .await
-        .unwrap();
-    swept.rows
+    app.sweep(DAY, 0, later).await
 }
 
 #[tokio::test]

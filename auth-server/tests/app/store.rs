@@ -2,7 +2,7 @@
 
 use auth_server::protocol::grant::{Grant, Terms};
 use auth_server::protocol::scope::Scope;
-use auth_server::store::{Access, Purpose, Store, Walk};
+use auth_server::store::{Access, Document, Purpose, Store};
 
 use crate::world::{START, TestApp};
 
@@ -91,24 +91,10 @@ async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
         app.browser()
             .go(&format!("/authorize?{}", client.query("")))
             .await;
-        assert_eq!(
-            app.server
-                .store
-                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, START + 10)
-                .await
-                .unwrap()
-                .rows,
-            0
-        );
+        assert_eq!(app.sweep(86_400, i64::MAX / 2, START + 10).await, 0);
         app.wait(2000);
         assert!(
-            app.server
-                .store
-                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, app.server.now())
-                .await
-                .unwrap()
-                .rows
-                >= 1,
+            app.sweep(86_400, i64::MAX / 2, app.server.now()).await >= 1,
             "the unanswered request"
         );
         assert!(
@@ -119,24 +105,8 @@ async fn a_sweep_forgets_what_has_ended_and_keeps_the_rest() {
                 .is_success()
         );
         app.wait(366 * 86_400);
-        assert!(
-            app.server
-                .store
-                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, app.server.now())
-                .await
-                .unwrap()
-                .rows
-                >= 4
-        );
-        assert_eq!(
-            app.server
-                .store
-                .sweep(&mut Walk::default(), 86_400, i64::MAX / 2, app.server.now())
-                .await
-                .unwrap()
-                .rows,
-            0
-        );
+        assert!(app.sweep(86_400, i64::MAX / 2, app.server.now()).await >= 4);
+        assert_eq!(app.sweep(86_400, i64::MAX / 2, app.server.now()).await, 0);
     }
 }
 
@@ -210,6 +180,29 @@ async fn database_and_master_key_are_readable_by_their_owner_alone() {
         let mode = std::fs::metadata(file).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.display());
     }
+}
+
+#[tokio::test]
+async fn the_log_of_a_server_that_writes_without_a_rest_stays_short() {
+    let app = TestApp::start().await;
+    let auth_server::store::Location::Sqlite(database) = &app.server.config.store else {
+        unreachable!()
+    };
+    // 50 MB in all, of documents that replace each other.
+    for n in 0..500 {
+        let write = app.server.store.write(n, |tx, n| {
+            let document = Document {
+                url: "https://c.example".into(),
+                body: n.to_string().repeat(100_000 / n.to_string().len()),
+                fetched_at: START,
+                fresh_until: START,
+            };
+            Box::pin(async move { tx.upsert_document(&document, 2).await })
+        });
+        write.await.unwrap();
+    }
+    let log = std::fs::metadata(format!("{}-wal", database.display())).unwrap();
+    assert!(log.len() < 25_000_000, "{} bytes", log.len());
 }
 
 #[tokio::test]

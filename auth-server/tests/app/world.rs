@@ -10,7 +10,7 @@ use auth_server::config::Config;
 use auth_server::effects::{Clock, Effects, Entropy};
 use auth_server::flow::Server;
 use auth_server::http::router;
-use auth_server::store::{Access, Location};
+use auth_server::store::{Access, Location, Walk};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -147,6 +147,22 @@ impl TestApp {
     /// Moves time.
     pub(crate) fn wait(&self, seconds: i64) {
         self.clock.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Sweeps until nothing more has ended at `now`; gives the number of rows.
+    pub(crate) async fn sweep(&self, unused_client: i64, audit: i64, now: i64) -> u64 {
+        let (mut walk, mut rows) = (Walk::default(), 0);
+        loop {
+            let swept = self
+                .server
+                .store
+                .sweep(&mut walk, unused_client, audit, now);
+            let swept = swept.await.unwrap();
+            rows += swept.rows;
+            if !swept.more {
+                return rows;
+            }
+        }
     }
 
     pub(crate) fn browser(&self) -> Browser<'_> {

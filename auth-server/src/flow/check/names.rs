@@ -80,7 +80,7 @@ fn of_client(found: &mut Findings, config: &Config, client: &Client) {
     for issuer in issuers.iter().filter(|issuer| !trusted(issuer)) {
         let says = format!("`{}`: nobody trusts the issuer {issuer}", client.id);
         let change = "clients.token_exchange.issuers, or an entry in trusted_issuers";
-        found.error("clients", says, change);
+        found.warning("clients", says, change);
     }
 }
 
@@ -104,9 +104,14 @@ fn without_resource(found: &mut Findings, config: &Config) {
     if config.resources.len() < 2 {
         return;
     }
-    let asks = |client: &&Client| {
-        client.may(GrantType::AuthorizationCode) || client.may(GrantType::ClientCredentials)
-    };
+    let asking = [
+        GrantType::AuthorizationCode,
+        GrantType::ClientCredentials,
+        GrantType::JwtBearer,
+        GrantType::DeviceCode,
+        GrantType::Backchannel,
+    ];
+    let asks = |client: &&Client| asking.iter().any(|grant| client.may(*grant));
     let ids: BTreeSet<_> = config
         .clients
         .values()
@@ -126,7 +131,7 @@ fn without_resource(found: &mut Findings, config: &Config) {
     found.warning(
         "clients",
         format!(
-            "{} resources, and {}{more} without default_resource: requests that name no `resource` get no scope of theirs",
+            "{} resources, and {}{more} without default_resource: requests that name no `resource` are refused, or get no scope of theirs",
             config.resources.len(),
             first.join(", ")
         ),

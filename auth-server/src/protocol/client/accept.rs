@@ -22,14 +22,14 @@ pub(super) const MOST_REDIRECTS: usize = 50;
 const LONGEST_TEXT: usize = 2048;
 
 impl Client {
-    /// Accepts metadata that somebody brings now: what others chose from is narrowed to what this server has, and what is
-    /// left it must have.
+    /// Accepts metadata that somebody brings now, and that name nothing that this server does not have. The lists of a client that
+    /// registers are narrowed to that first; a document is read again as it stands.
     pub fn bring(
         mut metadata: Metadata,
         origin: Origin,
         support: Support<'_>,
     ) -> Result<Accepted, Refusal> {
-        if !origin.is_operators() {
+        if origin == Origin::Dynamic {
             metadata.narrow(support);
         }
         let accepted = Client::accept(metadata, origin)?;

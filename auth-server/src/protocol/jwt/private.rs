@@ -4,11 +4,13 @@ use josekit::jwk::KeyPair;
 use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jwk::alg::ed::EdKeyPair;
 use josekit::jwk::alg::rsa::RsaKeyPair;
-use josekit::jws::{ES256, EdDSA, JwsSigner, PS256, RS256};
+use josekit::jws::{EdDSA, JwsSigner, PS256, RS256};
 use p256::pkcs8::EncodePrivateKey as _;
 use serde_json::{Value, json};
 
-use super::{Alg, DecryptionKey, Invalid, KeyAlg, PublicKeys, SigningKey, invalid, thumbprint};
+use super::{
+    Alg, DecryptionKey, Invalid, KeyAlg, PublicKeys, SigningKey, es256, invalid, thumbprint,
+};
 
 /// Bits of the RSA keys that we make.
 const RSA_BITS: u32 = 2048;
@@ -158,7 +160,7 @@ impl PrivateKey {
             }};
         }
         let signer: Box<dyn JwsSigner + Send + Sync> = match alg {
-            Alg::Es256 => named!(ES256.signer_from_pem(&self.pem)),
+            Alg::Es256 => Box::new(es256::Signer::from_pem(&self.pem, self.kid.clone())?),
             Alg::Rs256 => named!(RS256.signer_from_pem(&self.pem)),
             Alg::EdDsa => named!(EdDSA.signer_from_pem(&self.pem)),
             Alg::Ps256 => {

@@ -214,8 +214,8 @@ const SLIPS: [(&str, i32, &str); 8] = [
     ),
     (
         "token_exchange = { issuers = [\"https://idp.example/\"] }",
-        2,
-        "error    clients: `m`: nobody trusts the issuer https://idp.example/",
+        0,
+        "warning  clients: `m`: nobody trusts the issuer https://idp.example/",
     ),
     (
         "\n[[trusted_issuers]]\nissuer = \"https://idp.example\"\nuser = \"sub\"\nclients = [\"gatway\"]",

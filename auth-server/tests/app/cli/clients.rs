@@ -88,13 +88,14 @@ async fn a_client_is_added_with_a_secret_that_is_shown_once() {
 #[test]
 fn a_file_says_what_no_option_does_and_the_options_go_before_it() {
     let folder = Folder::new("features.ciba = true\nfeatures.token_exchange = true\n");
-    let bank = r#"{"client_name": "From the file", "scope": "openid", "token_endpoint_auth_method": "client_secret_post",
-        "grant_types": ["urn:openid:params:grant-type:ciba", "urn:ietf:params:oauth:grant-type:token-exchange"],
+    let bank = r#"{"client_name": "From the file", "scope": "openid", "token_endpoint_auth_methods_supported": ["client_secret_basic"],
+        "token_endpoint_auth_method": "client_secret_basic", "jwks": {"keys": []}, "grant_types": ["urn:openid:params:grant-type:ciba", "urn:ietf:params:oauth:grant-type:token-exchange"],
         "backchannel_token_delivery_mode": "poll", "token_exchange": {"subject_clients": ["*"]}}"#;
     folder.write("bank.json", bank);
     let path = folder.path().join("bank.json");
     let bank = folder.run(&format!(
-        "clients add Bank --id bank --scope email --json --metadata {}",
+        "clients add Bank --id bank --scope email --auth-method client_secret_post \
+         --jwks-uri https://bank.example/jwks --json --metadata {}",
         path.display()
     ));
     let bank = bank.json();
