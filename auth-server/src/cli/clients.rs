@@ -240,12 +240,15 @@ fn written(file: &Path) -> Result<Metadata> {
     let mut text = String::new();
     let read = if file == Path::new("-") {
         let input = std::io::stdin().lock();
-        input.take(LARGEST_METADATA).read_to_string(&mut text)
+        input.take(LARGEST_METADATA + 1).read_to_string(&mut text)
     } else {
         let opened = std::fs::File::open(file);
-        opened.and_then(|file| file.take(LARGEST_METADATA).read_to_string(&mut text))
+        opened.and_then(|file| file.take(LARGEST_METADATA + 1).read_to_string(&mut text))
     };
-    read.map_err(|error| refuse(&error))?;
+    let length = read.map_err(|error| refuse(&error))? as u64;
+    if length > LARGEST_METADATA {
+        return Err(refuse(&format!("is larger than {LARGEST_METADATA} bytes")));
+    }
     let members = serde_json::from_str(&text).map_err(|error| refuse(&error))?;
     client_metadata(members).map_err(|why| refuse(&why))
 }

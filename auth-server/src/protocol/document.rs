@@ -187,6 +187,35 @@ mod tests {
     const ID: &str = "https://client.example/oauth/client.json";
 
     #[test]
+    fn what_is_brought_is_accepted_when_it_is_read_again() {
+        let id = ClientIdUrl::parse(ID).unwrap();
+        let support = Support {
+            algorithms: &crate::protocol::jwt::Alg::ALL,
+            features: crate::protocol::feature::Features::default(),
+        };
+        for (member, value, good) in [
+            ("response_types", json!(["code", "code id_token"]), true),
+            (
+                "token_endpoint_auth_methods_supported",
+                json!(["client_secret_jwt", "none"]),
+                true,
+            ),
+            (
+                "token_endpoint_auth_methods_supported",
+                json!(["client_secret_jwt"]),
+                false,
+            ),
+        ] {
+            let mut document = document();
+            document[member] = value;
+            let body = document.to_string();
+            let brought = bring(&id, body.as_bytes(), support);
+            assert_eq!(brought.is_ok(), good, "{body}");
+            assert_eq!(accept(&id, body.as_bytes()).is_ok(), good, "{body}");
+        }
+    }
+
+    #[test]
     fn a_client_id_url_is_https_with_a_path_and_in_normal_form() {
         for good in [
             ID,

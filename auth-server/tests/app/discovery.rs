@@ -191,10 +191,21 @@ async fn an_unknown_path_is_a_page_and_an_unknown_method_a_405() {
     assert!(
         page.text().contains("not_found") && page.header("content-type").starts_with("text/html")
     );
-    assert_eq!(
-        app.get("/token").await.error(),
-        (405, "invalid_request".to_owned())
-    );
+    let refused = (405, "invalid_request".to_owned());
+    assert_eq!(app.get("/token").await.error(), refused);
+    // The documents have routes of their own, and those of an issuer with a path one for what is no document.
+    let with_path = TestApp::with("https://as.example.com/t", "").await;
+    for (app, path) in [
+        (&app, "/jwks.json"),
+        (&app, "/.well-known/openid-configuration"),
+        (&with_path, "/t/jwks.json"),
+        (&with_path, "/.well-known/oauth-authorization-server/t"),
+        (&with_path, "/.well-known/nothing"),
+    ] {
+        let answer = app.post_form(path, &[]).await;
+        assert_eq!(answer.error(), refused, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{path}");
+    }
 }
 
 #[tokio::test]

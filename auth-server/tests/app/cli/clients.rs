@@ -118,6 +118,7 @@ fn a_file_says_what_no_option_does_and_the_options_go_before_it() {
         ("{\"scope\": 1}", "invalid type: integer `1`"),
         ("[]", "invalid type: sequence"),
         ("", "EOF while parsing"),
+        (&" ".repeat(1 << 21), "is larger than 1048576 bytes"),
     ] {
         folder.write("bad.json", text);
         let bad = folder.path().join("bad.json");
