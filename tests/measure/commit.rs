@@ -1,8 +1,8 @@
 //! How many token requests the database itself can keep: a bare sqlx loop that runs the statements of
 //! `auth-server/src/store` and commits as the server does, with no server around it. On SQLite it runs the writes alone, many
-//! requests in one transaction whose new rows are written together, as the server's writer does; on PostgreSQL the reads and
-//! the one writing statement of one request after the other, on as many connections as the server has. A test holds the
-//! statements to those of the store.
+//! requests in one transaction, one claim after the other and then the new rows together; on PostgreSQL the reads and
+//! the one writing statement of one request after the other, on as many connections as the server has. The server itself looks up
+//! and claims for many requests at once. A test holds the statements to those of the store.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result};
 use auth_server::effects::Effects;
 use auth_server::protocol::grant::{GRACE, Grant};
 use auth_server::protocol::secret::{fingerprint, identifier, ordered_identifier};
-use auth_server::store::{Location, REDEEM, ROTATE};
+use auth_server::store::{
+    CLAIM_CODE, CLAIM_TOKEN, Location, READ_CODES, READ_REFRESH_TOKENS, READ_USERS, REDEEM, ROTATE,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, PgConnection, QueryBuilder};
 
@@ -22,11 +24,6 @@ use crate::seed::{APP, Code, Refresh, Seeds};
 const USERS: usize = 1_000;
 const DAY: i64 = 86_400;
 
-const READ_CODE: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
-const READ_USER: &str =
-    "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
-const CLAIM_CODE: &str = "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2 \
-                          RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)";
 const ADD_GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) ";
 const ADD_TOKENS: &str =
     "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ";
@@ -34,16 +31,6 @@ const UNLESS_KNOWN: &str = " ON CONFLICT (digest) DO NOTHING";
 const ADD_EVENTS: &str =
     "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) ";
 const UNLESS_WRITTEN: &str = " ON CONFLICT DO NOTHING";
-const READ_REFRESH: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
-                            g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
-                            g.expires_at AS grant_expires_at, g.revoked_at \
-                            FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
-                            LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
-const CLAIM_REFRESH: &str = "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) \
-             WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
-             AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
-             AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)";
-
 /// Most rows of one statement.
 const ROWS: usize = 64;
 /// What the writer keeps of the file in memory, in SQLite's words for KiB.
@@ -103,7 +90,7 @@ async fn claim(connection: &mut SqliteConnection, request: &Request, now: i64) -
             anyhow::ensure!(claimed == Some((1,)), "a code was claimed before");
         }
         Request::Refresh(token) => {
-            let claimed = sqlx::query(CLAIM_REFRESH)
+            let claimed = sqlx::query(CLAIM_TOKEN)
                 .bind(&token.digest)
                 .bind(now)
                 .bind(now - GRACE)
@@ -282,16 +269,16 @@ async fn side_by_side(
 }
 
 async fn read(connection: &mut PgConnection, request: &Request) -> Result<()> {
-    let statements: &[(&'static str, &str)] = match request {
+    let statements: &[(&'static str, &String)] = match request {
         Request::Code(code) => &[
-            (READ_CODE, &code.digest),
-            (READ_USER, &code.row.grant.subject),
+            (READ_CODES, &code.digest),
+            (READ_USERS, &code.row.grant.subject),
         ],
-        Request::Refresh(token) => &[(READ_REFRESH, &token.digest)],
+        Request::Refresh(token) => &[(READ_REFRESH_TOKENS, &token.digest)],
     };
     for (statement, key) in statements {
         let row = sqlx::query(*statement)
-            .bind(*key)
+            .bind(std::slice::from_ref(*key))
             .fetch_optional(&mut *connection)
             .await?;
         row.context("nothing there")?;
@@ -365,33 +352,19 @@ mod tests {
     #[test]
     fn the_bare_loop_runs_the_statements_of_the_store() {
         let folder = crate::machine::root().join("auth-server/src/store");
-        let store: String = [
-            "codes.rs",
-            "refresh.rs",
-            "users.rs",
-            "pending.rs",
-            "open.rs",
-        ]
-        .map(|file| plain(&std::fs::read_to_string(folder.join(file)).unwrap()))
-        .concat();
+        let store: String = ["codes.rs", "refresh.rs", "pending.rs", "open.rs"]
+            .map(|file| plain(&std::fs::read_to_string(folder.join(file)).unwrap()))
+            .concat();
         let rows = format!("const ROWS: usize = {ROWS};");
         let cache = format!("const WRITER_CACHE: &str = \"{WRITER_CACHE}\";");
-        // The store has them in two places.
-        let (claimed, returning) = CLAIM_CODE.split_at(CLAIM_CODE.find(" RETURNING").unwrap());
         for statement in [
             &rows,
             &cache,
-            READ_CODE,
-            READ_USER,
-            claimed,
-            returning,
             ADD_GRANTS,
             ADD_TOKENS,
             UNLESS_KNOWN,
             ADD_EVENTS,
             UNLESS_WRITTEN,
-            READ_REFRESH,
-            CLAIM_REFRESH,
         ] {
             assert!(
                 store.contains(&plain(statement)),

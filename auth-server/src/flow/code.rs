@@ -15,7 +15,7 @@ use crate::protocol::grant::CodeRow;
 use crate::protocol::oxide;
 use crate::protocol::refusal::invalid_grant;
 use crate::protocol::token::{CodeRequest, TokenResponse};
-use crate::store::{Redeemed, Tokens};
+use crate::store::{Claim, Redeemed, Tokens};
 
 /// Tokens for a code.
 pub async fn redeem(
@@ -72,29 +72,34 @@ pub async fn redeem(
 /// Claims a code and keeps what comes of it, in one transaction; a code that was claimed before ends its family.
 async fn claim(
     server: &Server,
-    claim: (String, CodeRow, Tokens, Entry),
+    redemption: (String, CodeRow, Tokens, Entry),
     now: i64,
 ) -> Result<Redeemed> {
+    let claim = Claim::of_code(&redemption.0, now);
     let redeemed = server
         .store
-        .write(claim, move |tx, (digest, row, tokens, entry)| {
-            Box::pin(async move {
-                let redeemed = tx.redeem_code(digest, row, now).await?;
-                let grant = &row.grant;
-                if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
-                    let event = revoke::replay(grant, Artefact::Code);
-                    let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
-                    tx.record(&entry, now);
-                }
-                if redeemed != Redeemed::Fresh {
-                    return Ok(redeemed);
-                }
-                tx.insert_grant(grant, now);
-                tx.insert_tokens(tokens).await?;
-                tx.record(entry, now);
-                Ok(redeemed)
-            })
-        })
+        .write_after(
+            Some(claim),
+            redemption,
+            move |tx, (digest, row, tokens, entry)| {
+                Box::pin(async move {
+                    let redeemed = tx.redeem_code(digest, row, now).await?;
+                    let grant = &row.grant;
+                    if redeemed == Redeemed::Replayed && tx.revoke_grant(&grant.id, now).await? {
+                        let event = revoke::replay(grant, Artefact::Code);
+                        let entry = Entry::new(entry.id.clone(), event, entry.caller.clone());
+                        tx.record(&entry, now);
+                    }
+                    if redeemed != Redeemed::Fresh {
+                        return Ok(redeemed);
+                    }
+                    tx.insert_grant(grant, now);
+                    tx.insert_tokens(tokens).await?;
+                    tx.record(entry, now);
+                    Ok(redeemed)
+                })
+            },
+        )
         .await?;
     Ok(redeemed)
 }

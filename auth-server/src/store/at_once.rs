@@ -5,6 +5,7 @@
 use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::QueryAs;
 
+use super::claims::Claim;
 use super::codes::claim_code;
 use super::pending::terms;
 use super::refresh::claim_token;
@@ -18,7 +19,7 @@ use crate::protocol::grant::{GRACE, Grant};
 /// Rotates a refresh token: $1 to $3 are those of the claim, $4 to $8 the successor, $9 to $17 the event.
 pub const ROTATE: &str = concat!(
     "WITH claimed AS (",
-    claim_token!(),
+    claim_token!("= $1"),
     " RETURNING 1), \
      kept AS (INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) \
               SELECT $4, $5, $6, $7, $8 FROM claimed ON CONFLICT (digest) DO NOTHING), \
@@ -30,7 +31,7 @@ pub const ROTATE: &str = concat!(
 /// the event. A consent that is being withdrawn is waited for, and then it is not there.
 pub const REDEEM: &str = concat!(
     "WITH claimed AS (",
-    claim_code!(),
+    claim_code!("= $1"),
     " RETURNING consent_id), \
      held AS (SELECT 1 FROM consents WHERE id IN (SELECT consent_id FROM claimed) FOR KEY SHARE), \
      given AS (INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) \
@@ -73,15 +74,20 @@ impl Store {
     }
 
     async fn rotate_in_steps(&self, rotation: Rotation, entry: Entry) -> Result<Refreshed, Error> {
-        self.write((rotation, entry), move |tx, (rotation, entry)| {
-            Box::pin(async move {
-                let rotated = tx.rotate(rotation).await?;
-                if rotated == Refreshed::Rotated {
-                    tx.record(entry, rotation.successor.created_at);
-                }
-                Ok(rotated)
-            })
-        })
+        let claim = Claim::of_token(&rotation.digest, rotation.successor.created_at);
+        self.write_after(
+            Some(claim),
+            (rotation, entry),
+            move |tx, (rotation, entry)| {
+                Box::pin(async move {
+                    let rotated = tx.rotate(rotation).await?;
+                    if rotated == Refreshed::Rotated {
+                        tx.record(entry, rotation.successor.created_at);
+                    }
+                    Ok(rotated)
+                })
+            },
+        )
         .await
     }
 

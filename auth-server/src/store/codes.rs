@@ -1,16 +1,31 @@
 //! Authorization codes: facts that never change, and one transition from unused to used.
 
-use super::{Error, Store, Tx, beside, from_json, read, to_json, write};
+use super::claims::{self, Ahead};
+use super::together::{Reads as _, by_keys, look_up};
+use super::{Error, Store, Tx, beside, from_json, to_json, together, write};
 use crate::protocol::grant::CodeRow;
 
-/// $1 the digest, $2 now.
+/// $1 the digest, or what the comparison says; $2 now.
 macro_rules! claim_code {
-    () => {
-        "UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL AND expires_at > $2"
+    ($is:literal) => {
+        concat!(
+            "UPDATE codes SET used_at = $2 WHERE digest ",
+            $is,
+            " AND used_at IS NULL AND expires_at > $2"
+        )
     };
 }
 
 pub(super) use claim_code;
+
+/// Reads codes on PostgreSQL; $1 is an array of digests.
+pub const READ_CODES: &str = <Row as together::Row>::POSTGRES;
+
+/// Claims a code and counts its consents: $1 the digest, $2 now.
+pub const CLAIM_CODE: &str = concat!(
+    claim_code!("= $1"),
+    " RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
+);
 
 /// What came of redeeming a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +38,9 @@ pub enum Redeemed {
     Withdrawn,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Row {
+    digest: String,
     consent_id: String,
     grant_facts: String,
     redirect_uri: String,
@@ -33,13 +49,22 @@ struct Row {
     used_at: Option<i64>,
 }
 
+impl together::Row for Row {
+    by_keys!(
+        "SELECT digest, consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes",
+        "digest"
+    );
+
+    fn key(&self) -> &str {
+        &self.digest
+    }
+}
+
 impl Store {
     /// The code behind a digest.
     #[tracing::instrument(target = "otel", name = "store.code", skip_all)]
     pub async fn code(&self, digest: &str) -> Result<Option<CodeRow>, Error> {
-        const SQL: &str = "SELECT consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes WHERE digest = $1";
-        let row: Option<Row> =
-            read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?);
+        let row: Option<Row> = look_up!(self, codes, digest);
         row.map(|row| {
             Ok(CodeRow {
                 consent_id: row.consent_id,
@@ -70,12 +95,14 @@ impl Tx {
         row: &CodeRow,
         now: i64,
     ) -> Result<Redeemed, sqlx::Error> {
-        const CLAIM: &str = concat!(
-            claim_code!(),
-            " RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
-        );
-        let claimed: Option<(i64,)> = beside!(self, c => sqlx::query_as(CLAIM).bind(digest).bind(now).fetch_optional(c).await?);
-        let Some((consents,)) = claimed else {
+        let claimed = match self.claimed.take(claims::Kind::Code, digest) {
+            Ahead::Claimed(consents) => Some(consents),
+            Ahead::Lost => None,
+            Ahead::Unmade => {
+                beside!(self, c => sqlx::query_scalar(CLAIM_CODE).bind(digest).bind(now).fetch_optional(c).await?)
+            }
+        };
+        let Some(consents) = claimed else {
             return Ok(Redeemed::Replayed);
         };
         Ok(

@@ -1,5 +1,5 @@
 //! What is remembered. One concrete store for two databases: an enum of two pools, one SQL text, and two macros that
-//! expand each body for both. SQLite writes go through one task that commits in groups ([`writer`]); PostgreSQL
+//! expand each body for both. SQLite writes go through one thread that commits in groups ([`writer`]); PostgreSQL
 //! commits in groups by itself.
 //!
 //! Every transition is one statement, and every write that returns rows runs inside an explicit transaction: on
@@ -12,6 +12,7 @@ mod backup;
 mod changes;
 mod check;
 mod checkpoint;
+mod claims;
 mod clients;
 mod codes;
 mod consents;
@@ -34,6 +35,7 @@ mod resources;
 mod seen;
 mod sessions;
 mod sweep;
+mod together;
 mod transaction;
 mod users;
 mod version;
@@ -55,8 +57,9 @@ pub use at_once::{REDEEM, ROTATE};
 pub use audit::{Audited, Cursor, Filter, Order, note};
 pub use backup::{Place, back_up, dump_command, inspect, restore_command};
 pub use check::{Facts, PostgresFacts, facts};
+pub use claims::Claim;
 pub use clients::{Limits, Shared, StoredClient};
-pub use codes::Redeemed;
+pub use codes::{CLAIM_CODE, READ_CODES, Redeemed};
 pub use consents::{Consent, ConsentRow};
 pub use documents::Document;
 pub use error::Error;
@@ -67,12 +70,12 @@ pub use pending::RefreshToken;
 pub use pings::Ping;
 pub use polled::MostWaiting;
 pub use pushed::PushedRow;
-pub use refresh::{Extension, Refreshed, Rotation};
+pub use refresh::{CLAIM_TOKEN, Extension, READ_REFRESH_TOKENS, Refreshed, Rotation};
 pub use requests::RequestRow;
 pub use seen::Purpose;
 pub use sessions::Session;
 pub use sweep::{Swept, Walk};
-pub use users::User;
+pub use users::{READ_USERS, User};
 pub use version::Version;
 
 /// Where the data lives.
@@ -106,13 +109,14 @@ pub enum Access {
 /// The database.
 pub struct Store {
     backend: Backend,
+    lookups: together::Lookups,
     changes: changes::Changes,
     _lock: Option<std::fs::File>,
 }
 
 enum Backend {
     Sqlite {
-        read: Pool<SqliteConnection>,
+        read: Arc<Pool<SqliteConnection>>,
         writer: writer::Writer,
     },
     Postgres {
@@ -126,6 +130,7 @@ enum Backend {
 pub struct Tx {
     connection: Connection,
     pending: pending::Pending,
+    claimed: claims::Claimed,
     /// Events of the transaction and their times: written before its commit, logged after it.
     recorded: Vec<(Entry, i64)>,
     /// True when it changes what nodes keep in memory.
@@ -193,7 +198,6 @@ pub(crate) use {beside, lent, read, write};
 impl Store {
     /// Runs `work` on `data` in one transaction and answers after its commit. `work` may run several times, each time
     /// in a new transaction; a decision against a change is an `Ok` value.
-    #[tracing::instrument(target = "otel", name = "store.write", skip_all)]
     pub async fn write<D, R, F>(&self, data: D, work: F) -> Result<R, Error>
     where
         D: Send + Sync + 'static,
@@ -203,8 +207,28 @@ impl Store {
             + Sync
             + 'static,
     {
+        self.write_after(None, data, work).await
+    }
+
+    /// The same for work that may begin with a claim.
+    #[tracing::instrument(target = "otel", name = "store.write", skip_all)]
+    pub async fn write_after<D, R, F>(
+        &self,
+        claim: Option<Claim>,
+        data: D,
+        work: F,
+    ) -> Result<R, Error>
+    where
+        D: Send + Sync + 'static,
+        R: Send + 'static,
+        F: for<'t> Fn(&'t mut Tx, &'t D) -> BoxFuture<'t, Result<R, sqlx::Error>>
+            + Send
+            + Sync
+            + 'static,
+    {
         match &self.backend {
-            Backend::Sqlite { writer, .. } => writer.run(data, work).await,
+            Backend::Sqlite { writer, .. } => writer.run(claim, data, work).await,
+            // There each claims for itself.
             Backend::Postgres { pool, .. } => {
                 let run = transaction::run(pool.clone(), self.changes.clone(), data, work);
                 let run = tokio::spawn(run.in_current_span());
@@ -241,6 +265,7 @@ impl Tx {
         Tx {
             connection,
             pending: pending::Pending::default(),
+            claimed: claims::Claimed::default(),
             recorded: Vec::new(),
             announced: false,
         }

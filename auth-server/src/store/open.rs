@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::checkpoint::Checkpoints;
 use super::pool::Pool;
+use super::together::Lookups;
 use super::{Access, Backend, Error, Location, Store, changes, error, migrate, writer};
 
 /// The migrations, newest last. They are additive, so an older node keeps working while a newer one starts.
@@ -70,7 +71,7 @@ const COMMAND_CHECKPOINT: &str = "2000";
 pub(super) const CONNECTIONS: u32 = 32;
 /// Between two tries to open a file that somebody has to themselves.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
-/// How long a request waits for a connection or for another process's lock.
+/// How long a request waits for a connection, for another process's lock, or for a lookup that it shares.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Store {
@@ -91,10 +92,12 @@ impl Store {
         migrate::postgres(&mut lent.connection).await?;
         drop(lent);
         let changes = changes::Changes::new();
+        let pool = Arc::new(pool);
         Ok(Store {
+            lookups: Lookups::start(&pool),
             backend: Backend::Postgres {
                 listener: changes.listen(options),
-                pool: Arc::new(pool),
+                pool,
             },
             changes,
             _lock: None,
@@ -128,16 +131,20 @@ impl Store {
         let mut connection = connect(&own).await?;
         migrate::sqlite(&mut connection).await?;
         let readers = options.read_only(true).create_if_missing(false);
-        let read = Pool::new(readers.pragma("cache_size", READER_CACHE), READERS)?;
+        let read = Arc::new(Pool::new(
+            readers.pragma("cache_size", READER_CACHE),
+            READERS,
+        )?);
         let changes = changes::Changes::new();
         Ok(Store {
+            lookups: Lookups::start(&read),
             backend: Backend::Sqlite {
                 read,
                 writer: writer::Writer::start(
                     connection,
                     checkpoints.map(Checkpoints::start),
                     changes.clone(),
-                ),
+                )?,
             },
             changes,
             _lock: lock,

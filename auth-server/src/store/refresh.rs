@@ -1,23 +1,36 @@
 //! Refresh tokens. Each row knows the digest of its successor, which is derived from the token itself, so parallel
 //! refreshes meet at the same successor and a family never forks (rule A-47).
 
+use super::claims::{self, Ahead};
 use super::pending::terms;
-use super::{Error, OpaqueToken, RefreshToken, Store, Tx, beside, from_json, read, write};
+use super::together::{Reads as _, by_keys, look_up};
+use super::{
+    Error, OpaqueToken, RefreshToken, Store, Tx, beside, from_json, read, together, write,
+};
 use crate::protocol::event::Entry;
 use crate::protocol::grant::{GRACE, Grant, RefreshRow, Terms};
 use crate::protocol::scope::Scope;
 
-/// $1 the digest, $2 now, $3 since when a rotated token is still within its grace.
+/// $1 the digest, or what the comparison says; $2 now; $3 since when a rotated token is still within its grace.
 macro_rules! claim_token {
-    () => {
-        "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) \
-         WHERE digest = $1 AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
+    ($is:literal) => {
+        concat!(
+        "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) WHERE digest ",
+        $is,
+        " AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
          AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
          AND NOT EXISTS (SELECT 1 FROM refresh_tokens s WHERE s.digest = refresh_tokens.successor AND s.rotated_at IS NOT NULL)"
+        )
     };
 }
 
 pub(super) use claim_token;
+
+/// Reads refresh tokens with their grants on PostgreSQL; $1 is an array of digests.
+pub const READ_REFRESH_TOKENS: &str = <Row as together::Row>::POSTGRES;
+
+/// Claims a refresh token: $1 the digest, $2 now, $3 since when a rotated token is still within its grace.
+pub const CLAIM_TOKEN: &str = claim_token!("= $1");
 
 /// What came of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +67,9 @@ pub struct Extension {
     pub opaque: Option<OpaqueToken>,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Row {
+    digest: String,
     expires_at: i64,
     rotated_at: Option<i64>,
     successor_rotated_at: Option<i64>,
@@ -64,7 +78,7 @@ struct Row {
     grant: GrantRow,
 }
 
-#[derive(sqlx::FromRow)]
+#[derive(Clone, sqlx::FromRow)]
 struct GrantRow {
     grant_id: String,
     user_id: String,
@@ -85,6 +99,21 @@ struct LivingRow {
     username: String,
     #[sqlx(flatten)]
     grant: GrantRow,
+}
+
+impl together::Row for Row {
+    by_keys!(
+        "SELECT r.digest, r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
+         g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
+         g.expires_at AS grant_expires_at, g.revoked_at \
+         FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
+         LEFT JOIN refresh_tokens s ON s.digest = r.successor",
+        "r.digest"
+    );
+
+    fn key(&self) -> &str {
+        &self.digest
+    }
 }
 
 impl GrantRow {
@@ -111,13 +140,7 @@ impl Store {
     /// The refresh token behind a digest, with its grant.
     #[tracing::instrument(target = "otel", name = "store.refresh_token", skip_all)]
     pub async fn refresh_token(&self, digest: &str) -> Result<Option<RefreshRow>, Error> {
-        const SQL: &str = "SELECT r.expires_at, r.rotated_at, s.rotated_at AS successor_rotated_at, u.disabled_at AS user_gone, \
-                           g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
-                           g.expires_at AS grant_expires_at, g.revoked_at \
-                           FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id JOIN users u ON u.id = g.user_id \
-                           LEFT JOIN refresh_tokens s ON s.digest = r.successor WHERE r.digest = $1";
-        let row: Option<Row> =
-            read!(self, c => sqlx::query_as(SQL).bind(digest).fetch_optional(c).await?);
+        let row: Option<Row> = look_up!(self, refresh_tokens, digest);
         row.map(|row| {
             Ok(RefreshRow {
                 expires_at: row.expires_at,
@@ -215,10 +238,19 @@ impl Tx {
     /// Rotates a token while it has standing: alive, and not rotated or still within its grace.
     pub(super) async fn rotate(&mut self, rotation: &Rotation) -> Result<Refreshed, sqlx::Error> {
         let now = rotation.successor.created_at;
-        let claimed = beside!(self, c => sqlx::query(claim_token!())
-            .bind(&rotation.digest).bind(now).bind(now - GRACE)
-            .execute(c).await?.rows_affected())
-            == 1;
+        let claimed = match self
+            .claimed
+            .take(claims::Kind::RefreshToken, &rotation.digest)
+        {
+            Ahead::Claimed(_) => true,
+            Ahead::Lost => false,
+            Ahead::Unmade => {
+                beside!(self, c => sqlx::query(CLAIM_TOKEN)
+                .bind(&rotation.digest).bind(now).bind(now - GRACE)
+                .execute(c).await?.rows_affected())
+                    == 1
+            }
+        };
         if !claimed {
             return Ok(Refreshed::Lost);
         }

@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Connection, Error, Store, Tx, from_json, read, to_json, write};
+use super::together::{Reads as _, by_keys, look_up};
+use super::{Connection, Error, Store, Tx, from_json, read, to_json, together, write};
+
+/// Reads users on PostgreSQL; $1 is an array of ids.
+pub const READ_USERS: &str = <Row as together::Row>::POSTGRES;
 
 /// A user.
 #[derive(Clone, Debug)]
@@ -40,13 +44,24 @@ impl User {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct Row {
     id: String,
     username: String,
     password_hash: Option<String>,
     claims: String,
     disabled_at: Option<i64>,
+}
+
+impl together::Row for Row {
+    by_keys!(
+        "SELECT id, username, password_hash, claims, disabled_at FROM users",
+        "id"
+    );
+
+    fn key(&self) -> &str {
+        &self.id
+    }
 }
 
 impl TryFrom<Row> for User {
@@ -75,10 +90,7 @@ impl Store {
     /// The user with this `sub`.
     #[tracing::instrument(target = "otel", name = "store.user", skip_all)]
     pub async fn user(&self, id: &str) -> Result<Option<User>, Error> {
-        const SQL: &str =
-            "SELECT id, username, password_hash, claims, disabled_at FROM users WHERE id = $1";
-        let row: Option<Row> =
-            read!(self, c => sqlx::query_as(SQL).bind(id).fetch_optional(c).await?);
+        let row: Option<Row> = look_up!(self, users, id);
         row.map(User::try_from).transpose()
     }
 

@@ -1,17 +1,23 @@
 //! The one writer of SQLite, with group commit: it takes what is queued, opens one transaction, runs each job,
 //! commits, and only then answers. On any SQL error it rolls back and runs the jobs one by one, so that each
 //! failure is its own. One fsync then serves many transactions.
+//!
+//! It has a thread to itself. As a task it would wait after each statement behind all requests that are ready, and everybody who
+//! wants a token waits for it.
 
+use std::thread;
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
+use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tracing::dispatcher;
 
 use super::changes::Changes;
 use super::checkpoint::Checkpoints;
+use super::claims::Claim;
 use super::{Connection, Error, Tx, audit};
 use crate::metrics::METRICS;
 
@@ -20,19 +26,23 @@ const QUEUE: usize = 1024;
 /// Jobs of one transaction.
 const GROUP: usize = 256;
 
-/// A handle to the writer task.
+/// A handle to the writer.
 pub(super) struct Writer {
     queue: std::sync::Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    /// Closed by the thread when it ends.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// A piece of work that can run again after a rollback.
 trait Job: Send {
+    /// What it begins with.
+    fn claim(&self) -> Option<&Claim>;
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), sqlx::Error>>;
     fn answer(self: Box<Self>, outcome: Result<(), sqlx::Error>);
 }
 
 struct Work<D, R, F> {
+    claim: Option<Claim>,
     data: D,
     attempt: F,
     result: Option<R>,
@@ -45,6 +55,10 @@ where
     R: Send,
     F: for<'t> Fn(&'t mut Tx, &'t D) -> BoxFuture<'t, Result<R, sqlx::Error>> + Send + Sync,
 {
+    fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> BoxFuture<'t, Result<(), sqlx::Error>> {
         Box::pin(async move {
             self.result = Some((self.attempt)(tx, &self.data).await?);
@@ -65,16 +79,35 @@ impl Writer {
         connection: SqliteConnection,
         checkpoints: Option<Checkpoints>,
         changes: Changes,
-    ) -> Writer {
+    ) -> Result<Writer, Error> {
+        let refuse =
+            |error| Error::Unusable(format!("the writer of the database cannot start: {error}"));
+        let runtime = runtime::Builder::new_current_thread().build();
+        let runtime = runtime.map_err(refuse)?;
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(serve(connection, checkpoints, jobs, changes));
-        Writer {
+        let (end, ended) = oneshot::channel::<()>();
+        // Its lines go where those of whoever opens the store go.
+        let log = dispatcher::get_default(Clone::clone);
+        thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || {
+                let serving = serve(connection, checkpoints, jobs, changes);
+                dispatcher::with_default(&log, || runtime.block_on(serving));
+                drop(end);
+            })
+            .map_err(refuse)?;
+        Ok(Writer {
             queue: std::sync::Mutex::new(Some(queue)),
-            task: Mutex::new(Some(task)),
-        }
+            ended: Mutex::new(Some(ended)),
+        })
     }
 
-    pub(super) async fn run<D, R, F>(&self, data: D, work: F) -> Result<R, Error>
+    pub(super) async fn run<D, R, F>(
+        &self,
+        claim: Option<Claim>,
+        data: D,
+        work: F,
+    ) -> Result<R, Error>
     where
         D: Send + Sync + 'static,
         R: Send + 'static,
@@ -92,6 +125,7 @@ impl Writer {
             .ok_or(Error::Closed)?;
         queue
             .try_send(Box::new(Work {
+                claim,
                 data,
                 attempt: work,
                 result: None,
@@ -116,9 +150,9 @@ impl Writer {
         if let Ok(mut queue) = self.queue.lock() {
             queue.take();
         }
-        if let Some(task) = self.task.lock().await.take() {
-            // A writer that panicked has nothing left to close.
-            let _ = task.await;
+        if let Some(ended) = self.ended.lock().await.take() {
+            // It sends nothing: the end is that it is dropped, also by a panic.
+            let _ = ended.await;
         }
     }
 }
@@ -180,6 +214,7 @@ async fn serve(
 /// Runs the jobs in one transaction; on any error nothing of them remains.
 async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Result<(), Failed> {
     tx.pending.clear();
+    tx.claimed.clear();
     tx.recorded.clear();
     tx.announced = false;
     execute(tx, "BEGIN IMMEDIATE").await.map_err(|error| {
@@ -210,8 +245,15 @@ enum Failed {
 async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
     #[expect(clippy::cast_precision_loss, reason = "a group is small")]
     METRICS.store_group.observe(jobs.len() as f64);
-    for job in jobs {
-        job.run(tx).await?;
+    let mut rest = jobs;
+    while !rest.is_empty() {
+        let claims = rest.iter().map_while(|job| job.claim());
+        tx.claim_together(claims.clone()).await?;
+        let (now, later) = rest.split_at_mut(claims.count().max(1));
+        for job in now {
+            job.run(tx).await?;
+        }
+        rest = later;
     }
     tx.write_down().await?;
     let begun = Instant::now();

@@ -299,8 +299,9 @@ async fn a_throttled_sign_in_names_the_account_and_the_limit() {
 
 #[tokio::test]
 async fn refusals_are_written_in_bounded_amount_and_the_rest_is_told() {
-    for app in TestApp::everywhere_with("[audit]\nrefusals_per_hour = 20\n").await {
-        let log = Log::default();
+    let log = Log::default();
+    let config = "[audit]\nrefusals_per_hour = 20\n";
+    for app in Box::pin(log.hears(TestApp::everywhere_with(config))).await {
         let guard = log.listen();
         for _ in 0..5 {
             wrong_secret(&app, "192.0.2.7").await;
@@ -356,8 +357,8 @@ async fn a_refused_registration_is_written_without_what_was_sent() {
 
 #[tokio::test]
 async fn a_change_that_fails_leaves_neither_row_nor_line() {
-    for app in TestApp::everywhere().await {
-        let log = Log::default();
+    let log = Log::default();
+    for app in Box::pin(log.hears(TestApp::everywhere())).await {
         let guard = log.listen();
         let store = &app.server.store;
         let record = |user: &'static str| {
@@ -409,8 +410,9 @@ async fn a_lost_claim_leaves_no_row_of_tokens() {
 
 #[tokio::test]
 async fn no_secret_stands_in_a_row_or_in_the_log() {
-    for app in TestApp::everywhere_with("[audit]\nclient_credentials = true\n").await {
-        let log = Log::default();
+    let log = Log::default();
+    let config = "[audit]\nclient_credentials = true\n";
+    for app in Box::pin(log.hears(TestApp::everywhere_with(config))).await {
         let guard = log.listen();
         live(&app).await;
         // Secrets in fields where they do not belong.
@@ -575,11 +577,20 @@ impl tracing::Subscriber for Everything {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// What is logged in this thread: the runtime of a test has only one.
+/// What is logged in this thread: the runtime of a test has only one. The writer of SQLite has its own.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// Opens stores whose writers are heard too.
+    async fn hears<T>(&self, opening: impl Future<Output = T>) -> T {
+        let guard = self.listen();
+        let opened = opening.await;
+        drop(guard);
+        opened
+    }
+
+    /// Hears what is said from now on; what was heard before is forgotten.
     fn listen(&self) -> tracing::subscriber::DefaultGuard {
         // Somebody who wants everything, in every thread: else a line that a thread without a listener meets first may be
         // taken for one that nobody wants.
@@ -587,6 +598,7 @@ impl Log {
         EVERYTHING.call_once(|| {
             tracing::subscriber::set_global_default(Everything).unwrap();
         });
+        self.0.lock().unwrap().clear();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(tracing::Level::DEBUG)
