@@ -18,13 +18,13 @@ mod resolve;
 mod share;
 mod wanted;
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use moka::future::Cache;
+use quick_cache::sync::Cache;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -38,6 +38,7 @@ pub use self::collector::Collector;
 pub use self::notify::{Message, Told};
 use self::resolve::{Resolver, Unreachable};
 pub use self::share::Share;
+use self::share::Shares;
 use self::wanted::Wanted;
 use crate::config;
 use crate::metrics::METRICS;
@@ -54,7 +55,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 256;
 /// Requests to one host in a minute that callers from one address can cause, of the share of strangers.
 const PER_HOST_AND_CALLER: i64 = 15;
-const WINDOW: Duration = Duration::from_mins(1);
+/// Most URLs that are known to be away.
+const URLS: usize = 10_000;
 /// A URL whose host is away is not asked again for this long, in seconds.
 const AWAY: i64 = 5;
 /// What a host reads about us.
@@ -123,7 +125,7 @@ pub struct Outbound {
     under_way: Cache<String, Result<Fetched, FetchError>>,
     /// By URL, with the time until which it counts.
     away: Cache<String, (i64, FetchError)>,
-    hosts: Cache<String, Arc<AtomicU32>>,
+    shares: Shares,
     callers: Option<Rate>,
     slots: Semaphore,
 }
@@ -146,22 +148,17 @@ impl Outbound {
         Ok(Outbound {
             client,
             loopback: config.loopback,
-            under_way: Cache::builder()
-                .max_capacity(10_000)
-                // An answer is for those who waited for it; nothing is remembered here.
-                .time_to_live(Duration::ZERO)
-                .build(),
-            away: Cache::builder()
-                .max_capacity(10_000)
-                .time_to_live(WINDOW)
-                .build(),
-            hosts: Cache::builder()
-                .max_capacity(10_000)
-                .time_to_live(WINDOW)
-                .build(),
+            under_way: Cache::new(URLS),
+            away: Cache::new(URLS),
+            shares: Shares::default(),
             callers: Rate::per_minute(PER_HOST_AND_CALLER),
             slots: Semaphore::new(AT_ONCE),
         })
+    }
+
+    /// Forgets which URLs were away before `now`, in unix seconds.
+    pub fn forget(&self, now: i64) {
+        self.away.retain(|_, (until, _)| now < *until);
     }
 
     /// Fetches a JSON document at `now`, in unix seconds. Callers that ask for the same URL at the same time share one
@@ -200,13 +197,13 @@ impl Outbound {
         self.may_ask(url)
             .map_err(|why| Cause::Useless.because(why))?;
         let name = format!("{} {url}", wanted.accept());
-        if let Some((until, error)) = self.away.get(&name).await
+        if let Some((until, error)) = self.away.get(&name)
             && now < until
         {
             return Err(error);
         }
         let answer = async {
-            let _slot = self.admit(url, share, now).await?;
+            let _slot = self.admit(url, share, now)?;
             let asked = Instant::now();
             let span = trace::outbound(url.host_str().unwrap_or_default());
             let answer = self.request(url, wanted).instrument(span).await;
@@ -221,13 +218,23 @@ impl Outbound {
             {
                 let seconds = i64::try_from(asked.elapsed().as_secs()).unwrap_or(0);
                 let entry = (now + seconds + AWAY, error.clone());
-                self.away.insert(name.clone(), entry).await;
+                self.away.insert(name.clone(), entry);
             }
             answer
         };
         // A stranger's request must not fail one that has a share of its own.
         let key = format!("{} {name}", share.name());
-        self.under_way.get_with(key, answer).await
+        let mut asked = false;
+        let answer = async {
+            asked = true;
+            Ok::<_, Infallible>(answer.await)
+        };
+        let Ok(answer) = self.under_way.get_or_insert_async(&key, answer).await;
+        if asked {
+            // It is for those who waited for it; nothing is remembered here.
+            self.under_way.remove(&key);
+        }
+        answer
     }
 
     /// What can be said before anything is resolved. An address in the URL never reaches the resolver.
@@ -253,7 +260,7 @@ impl Outbound {
     }
 
     /// A place among the requests under way, counted towards its share of the host.
-    async fn admit(
+    fn admit(
         &self,
         url: &Url,
         share: Share<'_>,
@@ -266,11 +273,10 @@ impl Outbound {
                 .spend(&who, now)
                 .map_err(|_| Cause::Away.because(why))?;
         }
-        let host = format!("{} {}", share.name(), url.host_str().unwrap_or_default());
-        let asked = self.hosts.get_with(host, async { Arc::default() }).await;
-        if asked.fetch_add(1, Ordering::Relaxed) >= share.per_window() {
-            return Err(Cause::Away.because("this host was asked too often within a minute"));
-        }
+        let why = "this host was asked too often within a minute";
+        self.shares
+            .spend(share, url.host_str().unwrap_or_default(), now)
+            .map_err(|_| Cause::Away.because(why))?;
         self.slots
             .try_acquire()
             .map_err(|_| Cause::Away.because("too many requests are under way"))
@@ -339,7 +345,8 @@ fn tls(extra_ca: Option<&[u8]>) -> Result<rustls::ClientConfig, String> {
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // What is asked for is small and seldom; the client is built without HTTP/2.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
@@ -369,5 +376,14 @@ fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
     match cause.downcast_ref::<std::io::Error>() {
         Some(carrier) => tls_error(carrier.get_ref()?),
         None => cause.downcast_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_host_is_asked_over_a_protocol_that_the_client_is_built_without() {
+        let config = super::tls(None).unwrap();
+        assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
     }
 }

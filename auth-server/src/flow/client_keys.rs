@@ -22,15 +22,15 @@ const AGAIN: i64 = 60;
 /// How long kept keys serve without a successful fetch, in seconds.
 const KEPT: i64 = 7 * 86_400;
 /// Most key sets that are kept.
-const MOST: u64 = 1000;
+const MOST: usize = 1000;
 
 /// How long it is known where the keys of an issuer are, in seconds.
 const FOUND: i64 = 3600;
 
 /// Key sets by URL, or by digest when they stand in the metadata; and where those of trusted issuers are, by issuer.
 pub struct Cache(
-    moka::future::Cache<String, Kept>,
-    moka::future::Cache<String, Found>,
+    quick_cache::sync::Cache<String, Kept>,
+    quick_cache::sync::Cache<String, Found>,
 );
 
 #[derive(Clone)]
@@ -51,8 +51,8 @@ struct Kept {
 impl Default for Cache {
     fn default() -> Cache {
         Cache(
-            moka::future::Cache::new(MOST),
-            moka::future::Cache::new(MOST),
+            quick_cache::sync::Cache::new(MOST),
+            quick_cache::sync::Cache::new(MOST),
         )
     }
 }
@@ -99,7 +99,7 @@ async fn with(
     address: &str,
 ) -> Result<Arc<PublicKeys>> {
     match source {
-        KeySource::Inline(jwks) => inline(server, jwks).await,
+        KeySource::Inline(jwks) => inline(server, jwks),
         KeySource::Uri(url) => {
             // Anybody may name a key set of another's host; that does not make it known.
             let known =
@@ -115,9 +115,9 @@ async fn with(
 }
 
 /// Keys that stand with us.
-pub(super) async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
+pub(super) fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKeys>> {
     let name = fingerprint(&jwks.to_string());
-    if let Some(kept) = server.client_keys.0.get(&name).await {
+    if let Some(kept) = server.client_keys.0.get(&name) {
         return Ok(kept.keys);
     }
     let keys =
@@ -128,7 +128,7 @@ pub(super) async fn inline(server: &Server, jwks: &Value) -> Result<Arc<PublicKe
         fresh_until: i64::MAX,
         tried_at: i64::MAX,
     };
-    server.client_keys.0.insert(name, kept).await;
+    server.client_keys.0.insert(name, kept);
     Ok(keys)
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn fetched(
     share: Share<'_>,
 ) -> Result<Arc<PublicKeys>> {
     let now = server.now();
-    let kept = server.client_keys.0.get(url.as_str()).await;
+    let kept = server.client_keys.0.get(url.as_str());
     if let Some(kept) = &kept {
         let known = wanted(&kept.keys);
         let tried = now < kept.tried_at + AGAIN;
@@ -166,7 +166,7 @@ pub(super) async fn fetched(
         (Err(why), _) => return Err(invalid_client(format!("jwks_uri {url}: {why}")).into()),
     };
     let keys = Arc::clone(&kept.keys);
-    server.client_keys.0.insert(url.to_string(), kept).await;
+    server.client_keys.0.insert(url.to_string(), kept);
     Ok(keys)
 }
 
@@ -202,7 +202,7 @@ pub(super) async fn can_be_had(
 /// an hour; while its host is away, for as long as keys are.
 pub(super) async fn location(server: &Server, issuer: &str) -> std::result::Result<Url, String> {
     let now = server.now();
-    let kept = server.client_keys.1.get(issuer).await;
+    let kept = server.client_keys.1.get(issuer);
     if let Some(kept) = &kept
         && now < kept.tried_at + FOUND
     {
@@ -225,7 +225,7 @@ pub(super) async fn location(server: &Server, issuer: &str) -> std::result::Resu
         known_at,
         tried_at: now,
     };
-    server.client_keys.1.insert(issuer.to_owned(), found).await;
+    server.client_keys.1.insert(issuer.to_owned(), found);
     Ok(jwks_uri)
 }
 

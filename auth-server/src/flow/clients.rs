@@ -2,9 +2,8 @@
 //! a URL, then the store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 
 use super::{Result, Server, document};
 use crate::protocol::client::Client;
@@ -13,11 +12,9 @@ use crate::protocol::refusal::{Refusal, invalid_client};
 /// Longest client id that we look up, in bytes.
 const LONGEST: usize = 2048;
 /// Clients that are kept in memory.
-const MOST: u64 = 5_000;
+const MOST: usize = 5_000;
 /// How long a client serves from memory without being read again, in seconds, when no change was heard of.
 const FRESH: i64 = 2;
-/// When memory that nobody asks for is given back.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// Clients as they were read. What is unknown is never kept: it may register at any time.
 pub struct Known(Cache<String, Copy>);
@@ -30,14 +27,16 @@ struct Copy {
     read_at: i64,
 }
 
+impl Known {
+    /// Gives the memory of what does not count any more back.
+    pub(super) fn forget(&self, now: i64) {
+        self.0.retain(|_, copy| now - copy.read_at < FRESH);
+    }
+}
+
 impl Default for Known {
     fn default() -> Known {
-        Known(
-            Cache::builder()
-                .max_capacity(MOST)
-                .time_to_idle(IDLE)
-                .build(),
-        )
+        Known(Cache::new(MOST))
     }
 }
 

@@ -3,9 +3,9 @@
 //! follows a rotation within seconds.
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -26,8 +26,8 @@ pub const JWKS_MAX_AGE: i64 = 300;
 
 /// Bytes of tokens whose signature was found right, of which the claims are kept.
 const VERIFIED: u64 = 8 << 20;
-/// How long they are kept.
-const VERIFIED_FOR: Duration = Duration::from_mins(5);
+/// How many these are, about.
+const MOST_VERIFIED: usize = 8192;
 
 /// The published keys with their signers.
 pub struct KeyRing {
@@ -37,7 +37,7 @@ pub struct KeyRing {
     keys: RwLock<Arc<Vec<RingKey>>>,
     decrypting: RwLock<Arc<Vec<RingDecryptionKey>>>,
     /// By the digest of the whole token: a resource server asks about the same token again and again.
-    verified: Cache<[u8; 32], Arc<Verified>>,
+    verified: Cache<[u8; 32], Arc<Verified>, Length>,
     /// The JWK set (RFC 7517 §5).
     pub jwks: Published,
 }
@@ -46,7 +46,17 @@ pub struct KeyRing {
 struct Verified {
     typ: String,
     claims: Map<String, Value>,
-    length: u32,
+    length: u64,
+}
+
+/// Tokens take room by their length.
+#[derive(Clone)]
+struct Length;
+
+impl Weighter<[u8; 32], Arc<Verified>> for Length {
+    fn weight(&self, _: &[u8; 32], verified: &Arc<Verified>) -> u64 {
+        verified.length
+    }
 }
 
 /// One published key that signs.
@@ -74,11 +84,7 @@ impl KeyRing {
             encryption,
             keys: RwLock::new(Arc::new(Vec::new())),
             decrypting: RwLock::new(Arc::new(Vec::new())),
-            verified: Cache::builder()
-                .max_capacity(VERIFIED)
-                .weigher(|_, verified: &Arc<Verified>| verified.length)
-                .time_to_live(VERIFIED_FOR)
-                .build(),
+            verified: Cache::with_weighter(MOST_VERIFIED, VERIFIED, Length),
             jwks: Published::new(&json!({"keys": []})),
         }
     }
@@ -118,7 +124,7 @@ impl KeyRing {
         let verified = Verified {
             typ: typ.to_owned(),
             claims: claims.clone(),
-            length: u32::try_from(token.len()).unwrap_or(u32::MAX),
+            length: token.len() as u64,
         };
         self.verified.insert(digest, Arc::new(verified));
         Some(claims)

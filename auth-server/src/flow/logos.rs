@@ -1,34 +1,45 @@
 //! Logos of clients: fetched and kept by the server, never linked from a page, so that looking at a page tells nobody
 //! anything (rule A-72). A client that registered itself has none: a picture would lend its unverified name a face.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use quick_cache::sync::Cache;
 use url::Url;
 
 use super::Server;
 use crate::protocol::client::{Client, Origin};
 
 /// Most logos that are kept, each at most 16 KiB.
-const MOST: u64 = 500;
-/// How long a logo, or the lack of one, is kept.
-const KEPT: Duration = Duration::from_hours(12);
+const MOST: usize = 500;
+/// How long a logo, or the lack of one, is kept, in seconds.
+const KEPT: i64 = 12 * 3600;
 /// How long a page waits for a logo that is not kept yet; it comes with the next page then.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Logos as `data:` URIs, by URL. `None`: there is none that could be shown.
-pub struct Logos(moka::future::Cache<String, Option<Arc<str>>>);
+pub struct Logos(Cache<String, Kept>);
+
+#[derive(Clone)]
+struct Kept {
+    uri: Option<Arc<str>>,
+    /// Unix seconds.
+    until: i64,
+}
+
+impl Logos {
+    /// Gives the memory of what does not count any more back.
+    pub(super) fn forget(&self, now: i64) {
+        self.0.retain(|_, kept| now < kept.until);
+    }
+}
 
 impl Default for Logos {
     fn default() -> Logos {
-        Logos(
-            moka::future::Cache::builder()
-                .max_capacity(MOST)
-                .time_to_live(KEPT)
-                .build(),
-        )
+        Logos(Cache::new(MOST))
     }
 }
 
@@ -42,11 +53,15 @@ pub async fn find(server: &Server, client: &Client) -> Option<Arc<str>> {
     let (server, url) = (server.clone(), Url::parse(&uri).ok()?);
     // In a task of its own, so that a page that does not wait any longer does not end the request.
     let fetched = tokio::spawn(async move {
-        server
-            .logos
-            .0
-            .get_with(uri, async { fetch(&server, &url).await })
-            .await
+        let (logos, now) = (&server.logos.0, server.now());
+        logos.remove_if(&uri, |kept| kept.until <= now);
+        let fetched = async {
+            let uri = fetch(&server, &url).await;
+            let until = now + KEPT;
+            Ok::<_, Infallible>(Kept { uri, until })
+        };
+        let Ok(kept) = logos.get_or_insert_async(&uri, fetched).await;
+        kept.uri
     });
     tokio::time::timeout(PATIENCE, fetched).await.ok()?.ok()?
 }

@@ -66,6 +66,10 @@ async fn forget(server: &Server) {
     let mut walk = Walk::default();
     loop {
         sleep(SWEEP).await;
+        let now = server.now();
+        server.clients.forget(now);
+        server.logos.forget(now);
+        server.outbound.forget(now);
         if let Err(error) = sweep(server, &mut walk).await {
             complain(&error);
         }

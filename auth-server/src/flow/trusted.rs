@@ -178,7 +178,7 @@ async fn keys(
 ) -> Result<Arc<PublicKeys>> {
     let wanted = |keys: &PublicKeys| kid.is_none_or(|kid| keys.has(kid));
     let found = match &entry.keys {
-        Keys::Inline(jwks) => client_keys::inline(server, jwks).await,
+        Keys::Inline(jwks) => client_keys::inline(server, jwks),
         Keys::Uri(url) => client_keys::fetched(server, url, &wanted, Share::Known).await,
         Keys::Discovered => {
             let url = client_keys::location(server, &entry.issuer).await;

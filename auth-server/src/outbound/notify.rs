@@ -38,12 +38,12 @@ impl Outbound {
             return Told::Refused(Cause::Useless.because(why));
         }
         let name = format!("POST {url}");
-        if let Some((until, error)) = self.away.get(&name).await
+        if let Some((until, error)) = self.away.get(&name)
             && now < until
         {
             return Told::NotAsked(error);
         }
-        let _slot = match self.admit(url, Share::Notices, now).await {
+        let _slot = match self.admit(url, Share::Notices, now) {
             Ok(slot) => slot,
             Err(error) => return Told::NotAsked(error),
         };
@@ -61,7 +61,7 @@ impl Outbound {
         if error.cause == Cause::Away {
             let seconds = i64::try_from(asked.elapsed().as_secs()).unwrap_or(0);
             let entry = (now + seconds + AWAY, error.clone());
-            self.away.insert(name, entry).await;
+            self.away.insert(name, entry);
         }
         Told::Refused(error)
     }
