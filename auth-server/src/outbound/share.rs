@@ -64,3 +64,25 @@ impl Shares {
         rate.as_ref().map_or(Ok(()), |rate| rate.spend(&whose, now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_of_one_host_and_nobody_uses_up_that_of_others() {
+        const NOW: i64 = 1_795_219_200;
+        let (shares, strangers) = (Shares::default(), Share::Strangers("192.0.2.1"));
+        for _ in 0..PER_HOST_UNKNOWN {
+            assert_eq!(shares.spend(strangers, "a.example", NOW), Ok(()));
+        }
+        assert_eq!(shares.spend(strangers, "a.example", NOW), Err(1));
+        let others = Share::Strangers("192.0.2.2");
+        assert_eq!(shares.spend(others, "a.example", NOW), Err(1));
+        for share in [Share::Pictures, Share::Known, Share::Notices] {
+            assert_eq!(shares.spend(share, "a.example", NOW), Ok(()), "{share:?}");
+        }
+        assert_eq!(shares.spend(strangers, "b.example", NOW), Ok(()));
+        assert_eq!(shares.spend(strangers, "a.example", NOW + 1), Ok(()));
+    }
+}

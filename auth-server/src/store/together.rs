@@ -106,6 +106,10 @@ impl<R: Row> Together<R> {
 
     /// The row with this key, if any; nothing when the caller has to look itself.
     pub(super) async fn find(&self, key: &str) -> Option<Option<R>> {
+        // PostgreSQL compares no NUL: whoever sends one must not fail the lookups of others.
+        if key.contains('\0') {
+            return None;
+        }
         let (answer, found) = oneshot::channel();
         let key = key.to_owned();
         self.0.try_send(Lookup { key, answer }).ok()?;
@@ -152,7 +156,9 @@ macro_rules! look_up {
     ($store:expr, $kind:ident, $key:expr) => {
         match $store.lookups.$kind.find($key).await {
             Some(row) => row,
-            None => $crate::store::read!($store, c => c.rows(&[$key.to_owned()]).await?).pop(),
+            None => $crate::store::read!($store, c => c.rows(&[$key.to_owned()]).await?)
+                .into_iter()
+                .find(|row| $crate::store::together::Row::key(row) == $key),
         }
     };
 }
@@ -188,14 +194,14 @@ mod tests {
     async fn everybody_gets_the_row_that_was_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let store = store_with(&folder.path().join("a.db"), &["a", "b"]).await;
-        let asked = ["a", "nobody", "b", "a", "\"]", ""].map(|id| store.user(id));
+        let asked = ["a", "nobody", "b", "a", "\"]", "", "a\0", "\0"].map(|id| store.user(id));
         let found = futures_util::future::join_all(asked).await;
         let found: Vec<Option<String>> = found
             .into_iter()
             .map(|found| found.unwrap().map(|user| user.id))
             .collect();
         let [a, b] = ["a", "b"].map(|id| Some(id.to_owned()));
-        assert_eq!(found, [a.clone(), None, b, a, None, None]);
+        assert_eq!(found, [a.clone(), None, b, a, None, None, None, None]);
     }
 
     #[tokio::test]
