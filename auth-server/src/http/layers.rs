@@ -86,8 +86,8 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
     }
     let mut response = async {
         let response = next.run(request).await;
-        let (route, status) = (measured.route().to_owned(), response.status().as_u16());
-        let milliseconds = measured.end(&response);
+        let milliseconds = measured.end(&response).as_millis();
+        let (route, status) = (measured.route(), response.status().as_u16());
         tracing::debug!(target: "access", route, status, milliseconds, "answered");
         response
     }

@@ -1,11 +1,12 @@
 //! The metrics: `GET /metrics` on a listener of its own, because they are for the operator and need no token; and what
 //! is counted around every request and connection.
 
-use std::time::Instant;
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -42,7 +43,7 @@ async fn show(State(server): State<Server>) -> Response {
 
 /// A request that is being answered.
 pub(crate) struct Measured {
-    route: String,
+    route: Cow<'static, str>,
     method: &'static str,
     begun: Instant,
 }
@@ -55,11 +56,21 @@ impl Measured {
         let route = route
             .map(MatchedPath::as_str)
             .filter(|route| !route.contains("__private"));
+        let route = route.map_or(Cow::Borrowed(NO_ROUTE), |route| {
+            short(route, server.config.issuer.path()).into()
+        });
+        Measured::of(route, request.method())
+    }
+
+    /// The same for a route whose name is known.
+    pub(crate) fn at(route: &'static str, method: &Method) -> Measured {
+        Measured::of(Cow::Borrowed(route), method)
+    }
+
+    fn of(route: Cow<'static, str>, asked: &Method) -> Measured {
         Measured {
-            route: route.map_or(NO_ROUTE.to_owned(), |route| {
-                short(route, server.config.issuer.path())
-            }),
-            method: method(request.method().as_str()),
+            route,
+            method: method(asked.as_str()),
             begun: Instant::now(),
         }
     }
@@ -74,11 +85,19 @@ impl Measured {
         self.method
     }
 
-    /// Counts the answer; gives the milliseconds that it took.
-    pub(crate) fn end(self, response: &Response) -> u128 {
-        let took = self.begun.elapsed();
-        METRICS.request(&self.route, self.method, response.status().as_u16(), took);
-        took.as_millis()
+    /// How long it has taken so far.
+    pub(crate) fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Counts the answer; gives how long it took.
+    pub(crate) fn end(&self, response: &Response) -> Duration {
+        let took = self.took();
+        let status = response.status().as_u16();
+        METRICS
+            .requests(&self.route, self.method, status)
+            .observe(took);
+        took
     }
 }
 

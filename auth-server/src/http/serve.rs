@@ -15,7 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,16 +25,16 @@ use axum::http::{HeaderValue, Request, Response, Version, header};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
+use tower::Service as _;
 
 use super::certificate::Peer;
 use super::metrics;
@@ -83,19 +83,21 @@ pub(crate) async fn serve(
     bounds: Bounds,
     stop: CancellationToken,
 ) {
+    let stopping = Arc::new(AtomicBool::new(false));
     let open = Open {
         router,
         tls,
         idle: bounds.idle,
         room: Arc::new(Semaphore::new(bounds.connections)),
         crowd: Arc::default(),
-        stopping: stop.clone(),
+        stopping: Arc::clone(&stopping),
         closing: CancellationToken::new(),
         over: CancellationToken::new(),
         tasks: TaskTracker::new(),
     };
     let asked = pin!(async {
         stop.cancelled().await;
+        stopping.store(true, Ordering::Relaxed);
         sleep(bounds.stop_delay).await;
     });
     open.accept_until(asked, &listener).await;
@@ -117,8 +119,8 @@ struct Open {
     room: Arc<Semaphore>,
     /// Tells idle connections that others wait for their places.
     crowd: Arc<Notify>,
-    /// The wish to stop.
-    stopping: CancellationToken,
+    /// The wish to stop. Every answer looks at it, so it is no token, which takes a lock.
+    stopping: Arc<AtomicBool>,
     /// The listener is closed.
     closing: CancellationToken,
     /// Nothing is waited for any more.
@@ -198,12 +200,8 @@ impl Open {
         }
         let open = self.clone();
         self.tasks.spawn(async move {
-            let mut over = aside(open.over.clone().cancelled_owned());
             let counted = metrics::Connection::begin();
-            tokio::select! {
-                () = open.attend(stream, peer) => {}
-                _ = over.next() => {}
-            }
+            open.attend(stream, peer).await;
             drop((counted, place));
         });
     }
@@ -247,15 +245,22 @@ impl Open {
     }
 
     /// Requests and answers.
-    async fn converse<S>(self, stream: S, peer: (SocketAddr, Option<Peer>), activity: Arc<Activity>)
-    where
+    async fn converse<S>(
+        self,
+        stream: S,
+        (peer, certificate): (SocketAddr, Option<Peer>),
+        activity: Arc<Activity>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = tower::service_fn({
-            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
-            let stopping = self.stopping.clone();
-            move |request| answer(&router, &activity, &stopping, peer.clone(), request)
+        let asked = Arc::new(Asked {
+            router: self.router.clone(),
+            activity: Arc::clone(&activity),
+            stopping: Arc::clone(&self.stopping),
+            peer,
+            certificate,
         });
+        let service = service_fn(move |request| answer(Arc::clone(&asked), request));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -268,11 +273,11 @@ impl Open {
             .max_concurrent_streams(STREAMS)
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING);
-        let service = TowerToHyperService::new(service);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
 
         let mut end = aside(self.until_end(&activity));
         tokio::select! {
+            biased;
             ended = connection.as_mut() => return say(ended),
             _ = end.next() => {}
         }
@@ -289,6 +294,7 @@ impl Open {
             tokio::select! {
                 ended = connection.as_mut() => return say(ended),
                 () = sleep(LINGER) => if activity.idle() >= Some(LINGER) { return },
+                () = self.over.cancelled() => return,
             }
         }
     }
@@ -325,25 +331,31 @@ fn say(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
+/// What every request of a connection needs.
+struct Asked {
+    router: Router,
+    activity: Arc<Activity>,
+    stopping: Arc<AtomicBool>,
+    peer: SocketAddr,
+    certificate: Option<Peer>,
+}
+
 /// One request; the last one of an HTTP/1.1 connection says so.
 fn answer(
-    router: &Router,
-    activity: &Arc<Activity>,
-    stopping: &CancellationToken,
-    (peer, certificate): (SocketAddr, Option<Peer>),
+    asked: Arc<Asked>,
     mut request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     let is_http2 = request.version() == Version::HTTP_2;
-    let under_way = UnderWay::begin(activity, is_http2);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    if let Some(certificate) = certificate {
+    let under_way = UnderWay::begin(&asked.activity, is_http2);
+    request.extensions_mut().insert(ConnectInfo(asked.peer));
+    if let Some(certificate) = asked.certificate.clone() {
         request.extensions_mut().insert(certificate);
     }
-    let answered = router.clone().oneshot(request);
-    let stopping = stopping.clone();
+    // A router is always ready.
+    let answered = asked.router.clone().call(request);
     async move {
         let mut response = answered.await?;
-        if !is_http2 && stopping.is_cancelled() {
+        if !is_http2 && asked.stopping.load(Ordering::Relaxed) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

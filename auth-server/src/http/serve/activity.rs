@@ -12,7 +12,8 @@ pub(super) struct Activity {
     pub(super) is_http2: AtomicBool,
     /// Requests that are being answered.
     under_way: AtomicUsize,
-    /// When the last one began or ended, in milliseconds after `born`; 0 before the first.
+    has_asked: AtomicBool,
+    /// When the last one ended, in milliseconds after `born`.
     last: AtomicU64,
 }
 
@@ -22,18 +23,19 @@ impl Activity {
             born: Instant::now(),
             is_http2: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
+            has_asked: AtomicBool::new(false),
             last: AtomicU64::new(0),
         }
     }
 
     fn touch(&self) {
-        let since = self.born.elapsed().as_millis().max(1);
+        let since = self.born.elapsed().as_millis();
         self.last
             .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn has_asked(&self) -> bool {
-        self.last.load(Ordering::Relaxed) > 0
+        self.has_asked.load(Ordering::Relaxed)
     }
 
     /// How long nothing was asked; `None` while a request is being answered.
@@ -51,7 +53,7 @@ impl UnderWay {
     pub(super) fn begin(activity: &Arc<Activity>, is_http2: bool) -> UnderWay {
         activity.is_http2.store(is_http2, Ordering::Relaxed);
         activity.under_way.fetch_add(1, Ordering::Relaxed);
-        activity.touch();
+        activity.has_asked.store(true, Ordering::Relaxed);
         UnderWay(Arc::clone(activity))
     }
 }
