@@ -12,7 +12,7 @@ use auth_server::effects::Effects;
 use auth_server::protocol::grant::{GRACE, Grant};
 use auth_server::protocol::secret::{fingerprint, identifier, ordered_identifier};
 use auth_server::store::{
-    CLAIM_CODE, CLAIM_TOKEN, Location, READ_CODES, READ_REFRESH_TOKENS, READ_USERS, REDEEM, ROTATE,
+    CLAIM_CODE, CLAIM_TOKEN, Location, READ_CODES, READ_REFRESH_TOKENS, REDEEM, ROTATE,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{Connection as _, PgConnection, QueryBuilder};
@@ -269,20 +269,15 @@ async fn side_by_side(
 }
 
 async fn read(connection: &mut PgConnection, request: &Request) -> Result<()> {
-    let statements: &[(&'static str, &String)] = match request {
-        Request::Code(code) => &[
-            (READ_CODES, &code.digest),
-            (READ_USERS, &code.row.grant.subject),
-        ],
-        Request::Refresh(token) => &[(READ_REFRESH_TOKENS, &token.digest)],
+    let (statement, key) = match request {
+        Request::Code(code) => (READ_CODES, &code.digest),
+        Request::Refresh(token) => (READ_REFRESH_TOKENS, &token.digest),
     };
-    for (statement, key) in statements {
-        let row = sqlx::query(*statement)
-            .bind(std::slice::from_ref(*key))
-            .fetch_optional(&mut *connection)
-            .await?;
-        row.context("nothing there")?;
-    }
+    let row = sqlx::query(statement)
+        .bind(std::slice::from_ref(key))
+        .fetch_optional(&mut *connection)
+        .await?;
+    row.context("nothing there")?;
     Ok(())
 }
 

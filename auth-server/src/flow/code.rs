@@ -7,7 +7,7 @@
 
 use super::client_auth::Authenticated;
 use super::issue::Issued;
-use super::{Result, Server, issue, revoke, sender};
+use super::{Error, Result, Server, issue, revoke, sender};
 use crate::protocol::client::GrantType;
 use crate::protocol::details;
 use crate::protocol::event::{Artefact, Entry, Event};
@@ -26,7 +26,7 @@ pub async fn redeem(
     let Authenticated { client, caller, .. } = asker;
     let now = server.now();
     let digest = request.code.digest().as_str().to_owned();
-    let Some(mut row) = server.store.code(&digest).await? else {
+    let Some((mut row, user)) = server.store.code(&digest).await? else {
         return Err(invalid_grant("the code is unknown").guess().into());
     };
     oxide::code(&row, &client.id, request, client.needs_pkce())?;
@@ -41,11 +41,14 @@ pub async fn redeem(
     if now >= row.expires_at {
         return Err(invalid_grant("the code has expired").into());
     }
+    let Some(user) = user else {
+        return Err(withdrawn());
+    };
     // What this answer is for; the family keeps the whole.
     let mut narrowed = grant.clone();
     narrowed.terms.details = details::narrow(&grant.terms.details, request.details.as_deref())?;
     let Issued { response, tokens } =
-        issue::first(server, asker, &narrowed, &request.resources, now).await?;
+        issue::first(server, asker, &user, &narrowed, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type: GrantType::AuthorizationCode,
         user: Some(grant.subject.clone()),
@@ -64,9 +67,13 @@ pub async fn redeem(
     };
     match redeemed {
         Redeemed::Fresh => Ok(response),
-        Redeemed::Withdrawn => Err(invalid_grant("the user withdrew the consent").into()),
+        Redeemed::Withdrawn => Err(withdrawn()),
         Redeemed::Replayed => Err(revoke::used_before(Artefact::Code).into()),
     }
+}
+
+fn withdrawn() -> Error {
+    invalid_grant("the user withdrew the consent").into()
 }
 
 /// Claims a code and keeps what comes of it, in one transaction; a code that was claimed before ends its family.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::client_auth::Authenticated;
-use super::{Result, Server, seal};
+use super::{Error, Result, Server, seal};
 use crate::protocol::claims::{AccessToken, Beside, IdToken};
 use crate::protocol::client::{Client, GrantType};
 use crate::protocol::confirmation::Confirmation;
@@ -17,7 +17,7 @@ use crate::protocol::scope::Scope;
 use crate::protocol::secret::{Kind, Secret};
 use crate::protocol::subject;
 use crate::protocol::token::TokenResponse;
-use crate::store::{OpaqueToken, RefreshToken, Tokens};
+use crate::store::{OpaqueToken, RefreshToken, Tokens, User};
 
 /// Header `typ` of access tokens (RFC 9068 §2.1).
 pub const ACCESS_TOKEN: &str = "at+jwt";
@@ -120,19 +120,24 @@ pub async fn id_token(
     seal::signed(server, client, client.id_token_encryption(), signed).await
 }
 
+/// The refusal of a grant whose user is there no more.
+pub(super) fn no_user() -> Error {
+    invalid_grant("the user was disabled").into()
+}
+
 /// The first tokens of a grant: for all of it or the `requested` resources, and with the refresh token that begins its
 /// family, where the client gets one.
 pub async fn first(
     server: &Server,
     asker: &Authenticated,
+    user: &User,
     grant: &Grant,
     requested: &[String],
     now: i64,
 ) -> Result<Issued> {
-    let user = server.store.user(&grant.subject).await?;
-    let Some(user) = user.filter(|user| user.disabled_at.is_none()) else {
-        return Err(invalid_grant("the user was disabled").into());
-    };
+    if user.disabled_at.is_some() {
+        return Err(no_user());
+    }
     let requested: Vec<&str> = requested.iter().map(String::as_str).collect();
     let registered = server.resources();
     let resources = resource::narrow(&registered, &grant.resources, &requested)?;

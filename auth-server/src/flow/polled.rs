@@ -61,8 +61,11 @@ pub async fn redeem(
     // What this answer is for; the family keeps the whole.
     let mut narrowed = (*grant).clone();
     narrowed.terms.details = details::narrow(&grant.terms.details, request.details.as_deref())?;
+    let Some(user) = server.store.user(&grant.subject).await? else {
+        return Err(issue::no_user());
+    };
     let Issued { response, tokens } =
-        issue::first(server, asker, &narrowed, &request.resources, now).await?;
+        issue::first(server, asker, &user, &narrowed, &request.resources, now).await?;
     let event = Event::TokensIssued {
         grant_type,
         user: Some(grant.subject.clone()),

@@ -2,7 +2,7 @@
 
 use super::claims::{self, Ahead};
 use super::together::{Reads as _, by_keys, look_up};
-use super::{Error, Store, Tx, beside, from_json, to_json, together, write};
+use super::{Error, Store, Tx, User, beside, from_json, to_json, together, write};
 use crate::protocol::grant::CodeRow;
 
 /// $1 the digest, or what the comparison says; $2 now.
@@ -18,7 +18,7 @@ macro_rules! claim_code {
 
 pub(super) use claim_code;
 
-/// Reads codes on PostgreSQL; $1 is an array of digests.
+/// Reads codes on PostgreSQL, each with the user who gave the consent to it; $1 is an array of digests.
 pub const READ_CODES: &str = <Row as together::Row>::POSTGRES;
 
 /// Claims a code and counts its consents: $1 the digest, $2 now.
@@ -47,12 +47,42 @@ pub(super) struct Row {
     challenge: Option<String>,
     expires_at: i64,
     used_at: Option<i64>,
+    #[sqlx(flatten)]
+    user: UserRow,
+}
+
+/// NULL altogether when the consent is gone.
+#[derive(Clone, sqlx::FromRow)]
+struct UserRow {
+    user_id: Option<String>,
+    username: Option<String>,
+    password_hash: Option<String>,
+    claims: Option<String>,
+    disabled_at: Option<i64>,
+}
+
+impl UserRow {
+    fn into_user(self) -> Result<Option<User>, Error> {
+        let (Some(id), Some(username), Some(claims)) = (self.user_id, self.username, self.claims)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(User {
+            id,
+            username,
+            password_hash: self.password_hash,
+            claims: from_json("user", &claims)?,
+            disabled_at: self.disabled_at,
+        }))
+    }
 }
 
 impl together::Row for Row {
     by_keys!(
-        "SELECT digest, consent_id, grant_facts, redirect_uri, challenge, expires_at, used_at FROM codes",
-        "digest"
+        "SELECT c.digest, c.consent_id, c.grant_facts, c.redirect_uri, c.challenge, c.expires_at, c.used_at, \
+         u.id AS user_id, u.username, u.password_hash, u.claims, u.disabled_at \
+         FROM codes c LEFT JOIN consents n ON n.id = c.consent_id LEFT JOIN users u ON u.id = n.user_id",
+        "c.digest"
     );
 
     fn key(&self) -> &str {
@@ -61,19 +91,20 @@ impl together::Row for Row {
 }
 
 impl Store {
-    /// The code behind a digest.
+    /// The code behind a digest, and the user who gave the consent to it, unless it was withdrawn.
     #[tracing::instrument(target = "otel", name = "store.code", skip_all)]
-    pub async fn code(&self, digest: &str) -> Result<Option<CodeRow>, Error> {
+    pub async fn code(&self, digest: &str) -> Result<Option<(CodeRow, Option<User>)>, Error> {
         let row: Option<Row> = look_up!(self, codes, digest);
         row.map(|row| {
-            Ok(CodeRow {
+            let code = CodeRow {
                 consent_id: row.consent_id,
                 grant: from_json("code", &row.grant_facts)?,
                 redirect_uri: row.redirect_uri,
                 challenge: row.challenge,
                 expires_at: row.expires_at,
                 used_at: row.used_at,
-            })
+            };
+            Ok((code, row.user.into_user()?))
         })
         .transpose()
     }

@@ -75,7 +75,7 @@ pub use requests::RequestRow;
 pub use seen::Purpose;
 pub use sessions::Session;
 pub use sweep::{Swept, Walk};
-pub use users::{READ_USERS, User};
+pub use users::User;
 pub use version::Version;
 
 /// Where the data lives.

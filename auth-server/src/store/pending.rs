@@ -10,6 +10,9 @@ use crate::protocol::grant::{Grant, Terms};
 
 /// Most rows of one statement.
 const ROWS: usize = 64;
+/// Around the rows of a statement: those that only fill it up begin with NULL.
+const OF_ROWS: &str = "SELECT * FROM (";
+const THAT_ARE_ONE: &str = ") AS added WHERE column1 IS NOT NULL";
 const GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) ";
 const TOKENS: &str =
     "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ";
@@ -89,20 +92,23 @@ impl Tx {
         while let Some(rows) = next(&mut rest) {
             beside!(self, c => {
                 let mut insert = QueryBuilder::new(GRANTS);
-                insert.push_values(rows, |mut row, (grant, created_at)| {
-                    row.push_bind(&grant.id)
-                        .push_bind(&grant.subject)
-                        .push_bind(&grant.client_id)
-                        .push_bind(grant.scope.to_string())
-                        .push_bind(to_json(&grant.resources))
-                        .push_bind(grant.auth_time)
-                        .push_bind(to_json(&grant.amr))
-                        .push_bind(&grant.sid)
-                        .push_bind(grant.nonce.as_deref())
-                        .push_bind(*created_at)
-                        .push_bind(grant.expires_at)
-                        .push_bind(terms(grant));
+                insert.push(OF_ROWS);
+                insert.push_values(filled_up(rows), |mut row, added| {
+                    let grant = added.map(|(grant, _)| grant);
+                    row.push_bind(grant.map(|grant| &grant.id))
+                        .push_bind(grant.map(|grant| &grant.subject))
+                        .push_bind(grant.map(|grant| &grant.client_id))
+                        .push_bind(grant.map(|grant| grant.scope.to_string()))
+                        .push_bind(grant.map(|grant| to_json(&grant.resources)))
+                        .push_bind(grant.map(|grant| grant.auth_time))
+                        .push_bind(grant.map(|grant| to_json(&grant.amr)))
+                        .push_bind(grant.map(|grant| &grant.sid))
+                        .push_bind(grant.and_then(|grant| grant.nonce.as_deref()))
+                        .push_bind(added.map(|(_, created_at)| *created_at))
+                        .push_bind(grant.map(|grant| grant.expires_at))
+                        .push_bind(grant.and_then(terms));
                 });
+                insert.push(THAT_ARE_ONE);
                 insert.build().execute(c).await.map(|_| ())
             })?;
         }
@@ -113,13 +119,15 @@ impl Tx {
         while let Some(rows) = next(&mut rest) {
             beside!(self, c => {
                 let mut insert = QueryBuilder::new(TOKENS);
-                insert.push_values(rows, |mut row, token| {
-                    row.push_bind(&token.digest)
-                        .push_bind(&token.grant_id)
-                        .push_bind(&token.successor)
-                        .push_bind(token.created_at)
-                        .push_bind(token.expires_at);
+                insert.push(OF_ROWS);
+                insert.push_values(filled_up(rows), |mut row, token| {
+                    row.push_bind(token.map(|token| &token.digest))
+                        .push_bind(token.map(|token| &token.grant_id))
+                        .push_bind(token.map(|token| &token.successor))
+                        .push_bind(token.map(|token| token.created_at))
+                        .push_bind(token.map(|token| token.expires_at));
                 });
+                insert.push(THAT_ARE_ONE);
                 insert.push(" ON CONFLICT (digest) DO NOTHING");
                 insert.build().execute(c).await.map(|_| ())
             })?;
@@ -131,17 +139,20 @@ impl Tx {
         while let Some(rows) = next(&mut rest) {
             beside!(self, c => {
                 let mut insert = QueryBuilder::new(EVENTS);
-                insert.push_values(rows, |mut row, (entry, at)| {
-                    row.push_bind(&entry.id)
-                        .push_bind(*at)
-                        .push_bind(entry.kind().as_str())
-                        .push_bind(entry.outcome().as_str())
-                        .push_bind(entry.user())
-                        .push_bind(entry.client())
-                        .push_bind(entry.caller.address())
-                        .push_bind(entry.caller.request_id())
-                        .push_bind(entry.detail());
+                insert.push(OF_ROWS);
+                insert.push_values(filled_up(rows), |mut row, recorded| {
+                    let entry = recorded.map(|(entry, _)| entry);
+                    row.push_bind(entry.map(|entry| &entry.id))
+                        .push_bind(recorded.map(|(_, at)| *at))
+                        .push_bind(entry.map(|entry| entry.kind().as_str()))
+                        .push_bind(entry.map(|entry| entry.outcome().as_str()))
+                        .push_bind(entry.and_then(Entry::user))
+                        .push_bind(entry.and_then(Entry::client))
+                        .push_bind(entry.map(|entry| entry.caller.address()))
+                        .push_bind(entry.and_then(|entry| entry.caller.request_id()))
+                        .push_bind(entry.map(Entry::detail));
                 });
+                insert.push(THAT_ARE_ONE);
                 // A job that runs again brings its entry again.
                 insert.push(" ON CONFLICT DO NOTHING");
                 insert.build().execute(c).await.map(|_| ())
@@ -156,13 +167,18 @@ pub(super) fn terms(grant: &Grant) -> Option<String> {
     (grant.terms != Terms::default()).then(|| to_json(&grant.terms))
 }
 
-/// The rows of the next statement. They are a power of two in number, so that a database plans few statements and keeps
-/// them.
+/// The rows of the next statement.
 fn next<'r, T>(rest: &mut &'r [T]) -> Option<&'r [T]> {
-    let rows = 1 << rest.len().checked_ilog2()?;
     let next;
-    (next, *rest) = rest.split_at(rows.min(ROWS));
-    Some(next)
+    (next, *rest) = rest.split_at(rest.len().min(ROWS));
+    (!next.is_empty()).then_some(next)
+}
+
+/// The rows, up to a power of two in number, so that a database plans few statements and keeps them.
+fn filled_up<T>(rows: &[T]) -> impl Iterator<Item = Option<&T>> {
+    let count = rows.len().next_power_of_two();
+    let rows = rows.iter().map(Some);
+    rows.chain(std::iter::repeat(None)).take(count)
 }
 
 #[cfg(test)]
@@ -171,9 +187,14 @@ mod tests {
 
     #[test]
     fn rows_go_in_powers_of_two() {
-        let rows = vec![0; 203];
+        let rows = vec![0; 195];
         let mut rest = &rows[..];
-        let sizes: Vec<usize> = std::iter::from_fn(|| next(&mut rest).map(<[_]>::len)).collect();
-        assert_eq!(sizes, [64, 64, 64, 8, 2, 1]);
+        let sizes = std::iter::from_fn(|| next(&mut rest));
+        let sizes: Vec<_> = sizes
+            .map(|rows| (rows.len(), filled_up(rows).count()))
+            .collect();
+        assert_eq!(sizes, [(64, 64), (64, 64), (64, 64), (3, 4)]);
+        let filled: Vec<_> = filled_up(&[1, 2, 3]).collect();
+        assert_eq!(filled, [Some(&1), Some(&2), Some(&3), None]);
     }
 }

@@ -5,9 +5,6 @@ use serde_json::{Map, Value};
 use super::together::{Reads as _, by_keys, look_up};
 use super::{Connection, Error, Store, Tx, from_json, read, to_json, together, write};
 
-/// Reads users on PostgreSQL; $1 is an array of ids.
-pub const READ_USERS: &str = <Row as together::Row>::POSTGRES;
-
 /// A user.
 #[derive(Clone, Debug)]
 pub struct User {

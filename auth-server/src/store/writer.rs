@@ -3,15 +3,15 @@
 //! failure is its own. One fsync then serves many transactions.
 //!
 //! It has a thread to itself. As a task it would wait after each statement behind all requests that are ready, and everybody who
-//! wants a token waits for it.
+//! wants a token waits for it. It does not answer either: whom it woke would take its core, once for each answer.
 
-use std::thread;
 use std::time::Instant;
+use std::{mem, thread};
 
 use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
-use tokio::runtime;
+use tokio::runtime::{self, Handle};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tracing::dispatcher;
 
@@ -84,6 +84,7 @@ impl Writer {
             |error| Error::Unusable(format!("the writer of the database cannot start: {error}"));
         let runtime = runtime::Builder::new_current_thread().build();
         let runtime = runtime.map_err(refuse)?;
+        let answers = Handle::current();
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel::<()>();
         // Its lines go where those of whoever opens the store go.
@@ -91,7 +92,7 @@ impl Writer {
         thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let serving = serve(connection, checkpoints, jobs, changes);
+                let serving = serve(connection, checkpoints, jobs, changes, &answers);
                 dispatcher::with_default(&log, || runtime.block_on(serving));
                 drop(end);
             })
@@ -162,6 +163,7 @@ async fn serve(
     checkpoints: Option<Checkpoints>,
     mut jobs: mpsc::Receiver<Box<dyn Job>>,
     changes: Changes,
+    answers: &Handle,
 ) {
     let mut tx = Tx::new(Connection::Sqlite(Box::new(connection)));
     let mut group = Vec::with_capacity(GROUP);
@@ -172,9 +174,12 @@ async fn serve(
         };
         match commit(&mut tx, &mut group, &changes).await {
             Ok(()) => {
-                for job in group.drain(..) {
-                    job.answer(Ok(()));
-                }
+                let done = mem::replace(&mut group, Vec::with_capacity(GROUP));
+                answers.spawn(async {
+                    for job in done {
+                        job.answer(Ok(()));
+                    }
+                });
             }
             // Another process holds the database: waiting as long once more for each job would not help.
             Err(Failed::Begin) => {

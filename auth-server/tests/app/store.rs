@@ -188,8 +188,8 @@ async fn the_log_of_a_server_that_writes_without_a_rest_stays_short() {
     let auth_server::store::Location::Sqlite(database) = &app.server.config.store else {
         unreachable!()
     };
-    // 50 MB in all, of documents that replace each other.
-    for n in 0..500 {
+    // 100 MB in all, of documents that replace each other.
+    for n in 0..1_000 {
         let write = app.server.store.write(n, |tx, n| {
             let document = Document {
                 url: "https://c.example".into(),
@@ -202,7 +202,8 @@ async fn the_log_of_a_server_that_writes_without_a_rest_stays_short() {
         write.await.unwrap();
     }
     let log = std::fs::metadata(format!("{}-wal", database.display())).unwrap();
-    assert!(log.len() < 25_000_000, "{} bytes", log.len());
+    // A log that is long at 8 MB, and what is written while that is moved: more where other tests keep the disk.
+    assert!(log.len() < 50_000_000, "{} bytes", log.len());
 }
 
 #[tokio::test]
