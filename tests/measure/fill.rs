@@ -1,7 +1,7 @@
 //! Rows by the million that fill a SQLite store: made by SQL in the order of their keys, spread over the whole range of real
 //! keys, with the lengths of real rows. Nobody knows their secrets.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
@@ -25,8 +25,11 @@ pub(crate) struct Fill {
     pub(crate) mark: char,
 }
 
-/// An open file. The server must not run meanwhile: nothing here waits for a disk.
-pub(crate) struct Filling(SqliteConnection);
+/// An open file. The server must not run meanwhile: nothing here waits for a disk before the end.
+pub(crate) struct Filling {
+    connection: SqliteConnection,
+    path: PathBuf,
+}
 
 impl Filling {
     pub(crate) async fn open(path: &Path) -> Result<Self> {
@@ -34,7 +37,10 @@ impl Filling {
             .filename(path)
             .synchronous(SqliteSynchronous::Off)
             .pragma("cache_size", "-524288");
-        Ok(Self(SqliteConnection::connect_with(&options).await?))
+        Ok(Self {
+            connection: SqliteConnection::connect_with(&options).await?,
+            path: path.to_owned(),
+        })
     }
 
     /// Grants and refresh tokens of `user`.
@@ -102,13 +108,16 @@ impl Filling {
 
     async fn run(&mut self, sql: &str) -> Result<()> {
         sqlx::query(AssertSqlSafe(sql.to_owned()))
-            .execute(&mut self.0)
+            .execute(&mut self.connection)
             .await?;
         Ok(())
     }
 
+    /// Everything is on the disk then; else the first commits of a server would wait behind gigabytes.
     pub(crate) async fn close(self) -> Result<()> {
-        Ok(self.0.close().await?)
+        self.connection.close().await?;
+        let file = tokio::fs::File::open(self.path).await?;
+        Ok(file.sync_all().await?)
     }
 }
 

@@ -25,6 +25,7 @@ mod server;
 mod site;
 mod table;
 mod tokens;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -313,11 +314,10 @@ impl Bench {
         let site = Site::open(self, "postgres", Some(&url), None).await?;
         for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
             if self.wants(name) {
-                let bare = postgres.database(&name.replace('-', "_")).await?;
                 let what = Writing {
                     name,
                     kind,
-                    postgres: Some(bare),
+                    postgres: Some(&postgres),
                     slow: None,
                 };
                 tokens::writing(self, &site, what).await?;

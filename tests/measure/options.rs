@@ -53,6 +53,9 @@ pub(crate) struct Options {
     /// Connections of each load
     #[arg(long, value_name = "COUNT", default_value_t = 128)]
     pub(crate) connections: usize,
+    /// How often limit and value are taken by turns; the middle ratio counts. By default 3, or 1 with --quick
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) turns: Option<usize>,
     /// Seconds of each load; by default 5, or 1 with --quick
     #[arg(long, value_name = "SECONDS")]
     pub(crate) seconds: Option<u64>,
@@ -78,6 +81,8 @@ pub(crate) struct Scale {
     pub(crate) warm: u64,
     /// Of each raw limit.
     pub(crate) raw: Duration,
+    /// How often limit and value are taken.
+    pub(crate) turns: usize,
     pub(crate) users: usize,
     pub(crate) rows: usize,
     pub(crate) expired: usize,
@@ -91,6 +96,7 @@ impl Scale {
     pub(crate) fn of(options: &Options) -> Self {
         let Options {
             seconds,
+            turns,
             rows,
             expired,
             ..
@@ -100,6 +106,7 @@ impl Scale {
                 seconds: seconds.unwrap_or(1).max(1),
                 warm: 0,
                 raw: Duration::from_millis(600),
+                turns: turns.unwrap_or(1).max(1),
                 users: 1_000,
                 rows: rows.unwrap_or(100_000),
                 expired: expired.unwrap_or(100_000),
@@ -112,6 +119,7 @@ impl Scale {
                 seconds: seconds.unwrap_or(5).max(1),
                 warm: 2,
                 raw: Duration::from_secs(3),
+                turns: turns.unwrap_or(3).max(1),
                 users: 10_000,
                 rows: rows.unwrap_or(10_000_000),
                 expired: expired.unwrap_or(1_000_000),
@@ -127,6 +135,7 @@ impl Scale {
         let Self {
             seconds,
             warm,
+            turns,
             rows,
             expired,
             grants,
@@ -134,7 +143,7 @@ impl Scale {
             ..
         } = self;
         format!(
-            "{}{} connections, loads of {seconds} s after {warm} s to warm up; stores of up to {rows} rows, {expired} expired, {grants} grants, \
+            "{}{} connections, loads of {seconds} s after {warm} s to warm up, {turns} turns; stores of up to {rows} rows, {expired} expired, {grants} grants, \
              {clients} clients",
             if options.quick { "--quick, " } else { "" },
             options.connections

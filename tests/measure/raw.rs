@@ -12,12 +12,13 @@ use auth_server::credential::password;
 use auth_server::effects::Effects;
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderName};
 use axum::routing::{get, post};
 use clap::{Subcommand, ValueEnum};
 use josekit::jws::alg::ecdsa::EcdsaJwsSigner;
 use josekit::jws::{ES256, JwsHeader};
 use josekit::jwt::{self, JwtPayload};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -28,7 +29,7 @@ use crate::server::{RESOURCE, SlowFsync};
 /// What this program does as a process of its own.
 #[derive(Subcommand)]
 pub(crate) enum Raw {
-    /// Serve what a file holds at `/`, and signed tokens at `/token`
+    /// Serve the [`Constant`] that a file holds at `/`, and signed tokens at `/token`
     #[command(hide = true)]
     Answer { file: PathBuf },
     /// Commit the writes of a token request in a bare loop, and print the rate
@@ -55,7 +56,7 @@ pub(crate) enum Kind {
 impl Raw {
     pub(crate) async fn run(self) -> Result<()> {
         match self {
-            Self::Answer { file } => serve(std::fs::read(file)?.into()).await,
+            Self::Answer { file } => serve(serde_json::from_slice(&std::fs::read(file)?)?).await,
             Self::Commit {
                 kind,
                 store,
@@ -157,6 +158,13 @@ pub(crate) async fn commits(
     Ok(String::from_utf8(done.stdout)?.trim().parse()?)
 }
 
+/// What a bare server answers, whatever is asked.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Constant {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
 /// A bare axum server in a process of its own.
 pub(crate) struct Answering {
     child: Child,
@@ -166,9 +174,9 @@ pub(crate) struct Answering {
 
 impl Answering {
     /// Serves `constant`.
-    pub(crate) async fn start(folder: &Path, constant: &[u8]) -> Result<Self> {
-        let file = folder.join("constant");
-        std::fs::write(&file, constant)?;
+    pub(crate) async fn start(folder: &Path, constant: &Constant) -> Result<Self> {
+        let file = folder.join("constant.json");
+        std::fs::write(&file, serde_json::to_vec(constant)?)?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("answer")
             .arg(file)
@@ -188,11 +196,18 @@ impl Answering {
     }
 }
 
-async fn serve(constant: Bytes) -> Result<()> {
+async fn serve(constant: Constant) -> Result<()> {
     let signer = Arc::new(signer()?);
-    let headers = [(header::CONTENT_TYPE, "application/json")];
+    let mut headers = HeaderMap::new();
+    for (name, value) in constant.headers {
+        headers.insert(HeaderName::try_from(name)?, value.try_into()?);
+    }
+    let body = Bytes::from(constant.body);
     let app = Router::new()
-        .route("/", get(move || async move { (headers, constant.clone()) }))
+        .route(
+            "/",
+            get(move || std::future::ready((headers.clone(), body.clone()))),
+        )
         .route(
             "/token",
             post(move |body: Bytes| async move {

@@ -9,10 +9,12 @@ use crate::Bench;
 use crate::http::Connection;
 use crate::load::{Bodies, Load, Outcome};
 use crate::peers;
-use crate::raw::{self, Answering, Kind};
+use crate::postgres::Postgres;
+use crate::raw::{self, Answering, Constant, Kind};
 use crate::server::SlowFsync;
 use crate::site::Site;
 use crate::table::{Limit, Measure, Target};
+use crate::turns::Turn;
 
 /// `PostgreSQL` connections of one server, as in `auth-server/src/store`.
 const POSTGRES_CONNECTIONS: usize = 32;
@@ -30,19 +32,23 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
         return Ok(());
     }
     let bodies = vec![site.seeds.machine_body(); 16];
-    let bare = Answering::start(&site.place.folder, b"").await?;
-    let load = bench.post(format!("{}/token", bare.url), Bodies::Cycle(&bodies));
-    let limit = bench.drive(&load, Some(bare.pid)).await?;
-    bare.stop().await?;
-    ensure!(
-        limit.complaint().is_none(),
-        "the bare server failed: {limit:?}"
-    );
-    bench.limit("axum and one signature", limit.rate, "/s");
+    let bare = Answering::start(&site.place.folder, &Constant::default()).await?;
+    let signing = bench.post(format!("{}/token", bare.url), Bodies::Cycle(&bodies));
     let load = bench.post(site.place.url("/token"), Bodies::Cycle(&bodies));
-    let outcome = bench.drive(&load, Some(site.running.pid)).await?;
-    let limit = Limit::of("axum and one signature", limit.rate);
-    let mut measure = Measure::rate(name, outcome.clone(), limit, Target::AtLeast(0.7));
+    let mut turns = Vec::new();
+    for _ in 0..bench.scale.turns {
+        let limit = bench.drive(&signing, Some(bare.pid)).await?;
+        ensure!(
+            limit.complaint().is_none(),
+            "the bare server failed: {limit:?}"
+        );
+        let outcome = bench.drive(&load, Some(site.running.pid)).await?;
+        turns.push(Turn::of_rate(limit.rate, outcome));
+    }
+    bare.stop().await?;
+    let what = "axum and one signature";
+    let mut measure = Measure::of_turns(name, "/s", what, turns, Target::AtLeast(0.7));
+    bench.limit(what, measure.limit.value, "/s");
     if bench.options.peers {
         measure.peers = peers::client_credentials(bench).await;
     }
@@ -50,12 +56,8 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
     let compared = measure.peers.iter().filter_map(|(peer, theirs)| {
         let (name, times) = peers::target(peer)?;
         let limit = Limit::of(*peer, theirs.rate);
-        Some(Measure::rate(
-            name,
-            outcome.clone(),
-            limit,
-            Target::AtLeast(times),
-        ))
+        let outcome = measure.load.clone()?;
+        Some(Measure::rate(name, outcome, limit, Target::AtLeast(times)))
     });
     let compared: Vec<Measure> = compared.collect();
     bench.table.measures.push(measure);
@@ -67,8 +69,8 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
 pub(crate) struct Writing<'a> {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// The database for the bare loop; a new file when there is none.
-    pub(crate) postgres: Option<String>,
+    /// Where the bare loop gets its databases; new files when there is none.
+    pub(crate) postgres: Option<&'a Postgres>,
     pub(crate) slow: Option<&'a SlowFsync>,
 }
 
@@ -83,44 +85,37 @@ pub(crate) async fn writing(bench: &mut Bench, site: &Site, what: Writing<'_>) -
     if !bench.wants(name) {
         return Ok(());
     }
-    let on_postgres = postgres.is_some();
-    let file = site
-        .place
-        .folder
-        .join(format!("{name}.db"))
-        .display()
-        .to_string();
-    let store = postgres.unwrap_or(file);
-    let width = if on_postgres {
-        POSTGRES_CONNECTIONS
-    } else {
-        bench.options.connections.min(GROUP)
+    let mut turns = Vec::new();
+    for turn in 0..bench.scale.turns {
+        let (width, pace, store) = if let Some(postgres) = postgres {
+            let database = format!("{name}_{turn}").replace('-', "_");
+            let url = postgres.database(&database).await?;
+            (POSTGRES_CONNECTIONS, 4_000.0, url)
+        } else {
+            let file = site.place.folder.join(format!("{name}-{turn}.db"));
+            let width = bench.options.connections.min(GROUP);
+            (width, 12_000.0, file.display().to_string())
+        };
+        let (time, most) = (bench.scale.raw, pace * bench.scale.raw.as_secs_f64());
+        let raw = raw::commits(kind, &store, width, most as usize, time, slow).await?;
+        turns.push(Turn::of_rate(raw, redeem(bench, site, kind, raw).await?));
+    }
+    let what = "bare loop";
+    let mut measure = Measure::of_turns(name, "/s", what, turns, Target::AtLeast(0.8));
+    let bare = match postgres {
+        Some(_) => "bare sqlx loop",
+        None => "bare group commit",
     };
-    let most = if on_postgres { 4_000.0 } else { 12_000.0 } * bench.scale.raw.as_secs_f64();
-    let raw = raw::commits(kind, &store, width, most as usize, bench.scale.raw, slow).await?;
-    let bare = if on_postgres {
-        format!("bare sqlx loop, {name}")
-    } else {
-        format!("bare group commit, {name}")
-    };
-    bench.limit(&bare, raw, "/s");
-    let outcome = redeem(bench, site, kind, raw).await?;
-    let ratio = outcome.rate / raw;
-    let measure = match slow {
-        Some(slow) => {
-            let limit = Limit::of("target", SLOW_DISK_RATE);
-            Measure::rate(name, outcome, limit, Target::AtLeast(1.0)).note(format!(
-                "an fsync lasts {:?} at least, the disk's own or made longer by a preloaded library; {ratio:.2} of the bare loop on the same",
-                slow.delay
-            ))
-        }
-        None => Measure::rate(
-            name,
-            outcome,
-            Limit::of("bare loop", raw),
-            Target::AtLeast(0.8),
-        ),
-    };
+    bench.limit(&format!("{bare}, {name}"), measure.limit.value, "/s");
+    if let Some(slow) = slow {
+        let ratio = measure.value / measure.limit.value;
+        measure.limit = Limit::of("target", SLOW_DISK_RATE);
+        measure.target = Target::AtLeast(1.0);
+        measure = measure.note(format!(
+            "an fsync lasts {:?} at least, the disk's own or made longer by a preloaded library; {ratio:.2} of the bare loop on the same",
+            slow.delay
+        ));
+    }
     bench.table.measures.push(measure);
     Ok(())
 }

@@ -1,0 +1,94 @@
+//! Limit and value by turns. Other programs make a machine quicker or slower from one minute to the next; measured one after the
+//! other within seconds, limit and value see the same of it, and the ratio of the middle one of some turns tells about the server.
+
+use crate::load::Outcome;
+use crate::table::{Limit, Measure, Target};
+
+/// One limit, and right after it one value.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) limit: f64,
+    pub(crate) value: f64,
+    pub(crate) load: Outcome,
+}
+
+impl Turn {
+    /// The rate of a load beside the most that the machine can do.
+    pub(crate) fn of_rate(limit: f64, load: Outcome) -> Self {
+        Self {
+            limit,
+            value: load.rate,
+            load,
+        }
+    }
+
+    /// The p99 of a load beside that of a quiet one.
+    pub(crate) fn of_p99(limit: f64, load: Outcome) -> Self {
+        Self {
+            limit,
+            value: load.p99,
+            load,
+        }
+    }
+
+    fn ratio(&self) -> f64 {
+        self.value / self.limit
+    }
+}
+
+impl Measure {
+    /// A measure whose figures are those of the turn with the middle ratio; requests that failed in any turn fail it.
+    ///
+    /// # Panics
+    /// Without a turn.
+    pub(crate) fn of_turns(
+        name: &'static str,
+        unit: &'static str,
+        what: &str,
+        mut turns: Vec<Turn>,
+        target: Target,
+    ) -> Self {
+        turns.sort_by(|one, other| one.ratio().total_cmp(&other.ratio()));
+        let ratios: Vec<String> = turns
+            .iter()
+            .map(|turn| format!("{:.2}", turn.ratio()))
+            .collect();
+        let failures: Vec<String> = turns
+            .iter()
+            .filter_map(|turn| turn.load.complaint())
+            .collect();
+        let middle = turns.swap_remove(turns.len() / 2);
+        let limit = Limit::of(what, middle.limit);
+        let mut measure = Self::new(name, middle.value, unit, limit, target);
+        measure.failures = failures;
+        measure.load = Some(middle.load);
+        if ratios.len() > 1 {
+            measure = measure.note(format!("ratios of the turns: {}", ratios.join(", ")));
+        }
+        measure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_ratio_counts_and_every_failure() {
+        let turn = |limit, rate, broken| {
+            let requests = 1;
+            let load = Outcome {
+                requests,
+                rate,
+                broken,
+                ..Outcome::default()
+            };
+            Turn::of_rate(limit, load)
+        };
+        let turns = vec![turn(10.0, 9.0, 0), turn(20.0, 10.0, 1), turn(50.0, 30.0, 0)];
+        let measure = Measure::of_turns("discovery", "/s", "axum", turns, Target::AtLeast(0.5));
+        assert_eq!((measure.value, measure.limit.value), (30.0, 50.0));
+        assert_eq!(measure.notes, ["ratios of the turns: 0.50, 0.60, 0.90"]);
+        assert_eq!(measure.failures.len(), 1);
+    }
+}
