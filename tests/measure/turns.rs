@@ -1,5 +1,5 @@
-//! Limit and value by turns. Other programs make a machine quicker or slower from one minute to the next; measured one after the
-//! other within seconds, limit and value see the same of it, and the ratio of the middle one of some turns tells about the server.
+//! Limit and value by turns. Other programs make a machine quicker or slower from one minute to the next; measured one
+//! right after the other, limit and value see the same of it, and the ratio of the middle one of some turns tells about the server.
 
 use crate::load::Outcome;
 use crate::table::{Limit, Measure, Target};
@@ -57,7 +57,12 @@ impl Measure {
             .iter()
             .filter_map(|turn| turn.load.complaint())
             .collect();
-        let middle = turns.swap_remove(turns.len() / 2);
+        // Of an even number the worse of both.
+        let middle = match target {
+            Target::AtLeast(_) => (turns.len() - 1) / 2,
+            Target::Below(_) => turns.len() / 2,
+        };
+        let middle = turns.swap_remove(middle);
         let limit = Limit::of(what, middle.limit);
         let mut measure = Self::new(name, middle.value, unit, limit, target);
         measure.failures = failures;

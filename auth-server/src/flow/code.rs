@@ -41,7 +41,7 @@ pub async fn redeem(
     if now >= row.expires_at {
         return Err(invalid_grant("the code has expired").into());
     }
-    let Some(user) = user else {
+    let Some(user) = user.filter(|user| user.id == grant.subject) else {
         return Err(withdrawn());
     };
     // What this answer is for; the family keeps the whole.

@@ -17,7 +17,7 @@ use crate::protocol::refusal::{Code, Refusal};
 
 /// Sign-ins that wait; one more is told to come back.
 const MOST_WAITING: usize = 256;
-/// A check that lasts so long has to share its core with requests all the time.
+/// A check that waits so long for a core finds requests on all of them all the time.
 const STARVED: Duration = Duration::from_millis(250);
 
 /// How a thread that checks passwords stands behind those that answer requests, when both want a core. It can go down and never
@@ -52,7 +52,10 @@ impl Drop for Place<'_> {
 impl Passwords {
     pub(super) fn new() -> Passwords {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.saturating_sub(1).max(1);
+        Passwords::with(cores.saturating_sub(1).max(1))
+    }
+
+    fn with(threads: usize) -> Passwords {
         Passwords {
             ahead: Arc::new(Semaphore::new(2 * threads)),
             waiting: AtomicUsize::new(0),
@@ -100,7 +103,7 @@ impl Place<'_> {
         desk.add(Box::new(move || {
             // Nobody waits for the answer any more.
             if answer.is_closed() {
-                return;
+                return false;
             }
             METRICS.passwords_running.inc();
             // The thread has more to do: a panic is the end of this check alone, whose caller hears that there is no answer.
@@ -111,12 +114,14 @@ impl Place<'_> {
             if let Ok(result) = result {
                 let _ = answer.send(result);
             }
+            true
         }))?;
         Ok(result.await.map_err(anyhow::Error::from)?)
     }
 }
 
-type Check = Box<dyn FnOnce() + Send>;
+/// Gives false when it was not made, because nobody waits for it.
+type Check = Box<dyn FnOnce() -> bool + Send>;
 
 /// Checks that lie ready, and the threads that make them. A thread ends when there is nothing for it, and with it goes its memory.
 struct Desk {
@@ -128,7 +133,7 @@ struct Desk {
 struct Work {
     ready: VecDeque<Check>,
     threads: usize,
-    /// The check before had hardly a core.
+    /// The check before waited long for a core.
     starved: bool,
 }
 
@@ -166,13 +171,16 @@ impl Desk {
                 give_way(behind);
                 desk.serve(behind, &runtime);
             });
-        if begun.is_ok() {
-            work.threads += 1;
-        } else if work.threads == 0 {
-            // Nobody would come for them.
-            work.ready.clear();
+        match begun {
+            Ok(_) => work.threads += 1,
+            Err(error) if work.threads == 0 => {
+                // Nobody would come for them.
+                work.ready.clear();
+                return Err(error.into());
+            }
+            Err(error) => tracing::warn!(%error, "there are fewer threads to check passwords"),
         }
-        Ok(begun.map(|_| ())?)
+        Ok(())
     }
 
     /// Makes checks until there is none, or until they are better made by a thread that stands otherwise.
@@ -182,10 +190,14 @@ impl Desk {
             && let Some(check) = work.ready.pop_front()
         {
             drop(work);
-            let begun = Instant::now();
-            check();
+            let (begun, used) = (Instant::now(), used());
+            let was_made = check();
+            let had = self::used().saturating_sub(used);
+            let waited = begun.elapsed().saturating_sub(had);
             work = self.work();
-            work.starved = begun.elapsed() > STARVED;
+            if was_made {
+                work.starved = waited > STARVED;
+            }
         }
         work.threads -= 1;
         if !work.ready.is_empty() {
@@ -197,6 +209,19 @@ impl Desk {
             });
         }
     }
+}
+
+/// How long this thread had a core so far.
+#[cfg(target_os = "linux")]
+fn used() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(used).unwrap_or_default()
+}
+
+/// Without [`give_way`] nothing depends on it.
+#[cfg(not(target_os = "linux"))]
+fn used() -> Duration {
+    Duration::ZERO
 }
 
 /// Puts this thread behind those that answer requests. Only Linux can do that for a thread; elsewhere it would be the whole
@@ -227,12 +252,8 @@ fn is_idle_from_now() -> bool {
     set_thread_priority_and_policy(thread_native_id(), least, idle).is_ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
-    use thread_priority::unix::{
-        NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
-    };
-
     use super::*;
 
     #[tokio::test]
@@ -287,9 +308,13 @@ mod tests {
         assert_eq!(made.load(Ordering::SeqCst), 0);
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_check_runs_when_nothing_else_does_unless_the_one_before_had_no_core() {
-        let passwords = Passwords::new();
+        use thread_priority::unix::{
+            NormalThreadSchedulePolicy, ThreadSchedulePolicy, thread_schedule_policy,
+        };
+        let passwords = Passwords::with(1);
         let policy = async || {
             let asked = passwords.place().unwrap().run(thread_schedule_policy);
             asked.await.unwrap().unwrap()
@@ -297,9 +322,16 @@ mod tests {
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
         let other = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Other);
         assert_eq!(policy().await, idle);
-        let slow = || std::thread::sleep(STARVED + Duration::from_millis(1));
-        passwords.place().unwrap().run(slow).await.unwrap();
+        let waits = || std::thread::sleep(STARVED + Duration::from_millis(1));
+        passwords.place().unwrap().run(waits).await.unwrap();
         assert_eq!(policy().await, other);
+        assert_eq!(policy().await, idle);
+        // One that is slow by itself.
+        let slow = || {
+            let begun = used();
+            while used().saturating_sub(begun) < STARVED + Duration::from_millis(1) {}
+        };
+        passwords.place().unwrap().run(slow).await.unwrap();
         assert_eq!(policy().await, idle);
     }
 }

@@ -277,9 +277,10 @@ impl Open {
 
         let mut end = aside(self.until_end(&activity));
         tokio::select! {
+            // A connection that is never done with a turn must not keep the end from its own.
             biased;
-            ended = connection.as_mut() => return say(ended),
             _ = end.next() => {}
+            ended = connection.as_mut() => return say(ended),
         }
         // HTTP/2 itself takes what is on its way; HTTP/1.1 would close before it, and a connection of which nothing has
         // been read yet would be dropped.

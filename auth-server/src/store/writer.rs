@@ -3,7 +3,7 @@
 //! failure is its own. One fsync then serves many transactions.
 //!
 //! It has a thread to itself. As a task it would wait after each statement behind all requests that are ready, and everybody who
-//! wants a token waits for it. It does not answer either: whom it woke would take its core, once for each answer.
+//! wants a token waits for it. Nor does it give the answers of what it committed: whom it woke would take its core, once for each.
 
 use std::time::Instant;
 use std::{mem, thread};
@@ -13,6 +13,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 use tokio::runtime::{self, Handle};
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
 use tracing::dispatcher;
 
 use super::changes::Changes;
@@ -166,6 +167,7 @@ async fn serve(
     answers: &Handle,
 ) {
     let mut tx = Tx::new(Connection::Sqlite(Box::new(connection)));
+    let answering = TaskTracker::new();
     let mut group = Vec::with_capacity(GROUP);
     while jobs.recv_many(&mut group, GROUP).await > 0 {
         let turn = match &checkpoints {
@@ -175,11 +177,12 @@ async fn serve(
         match commit(&mut tx, &mut group, &changes).await {
             Ok(()) => {
                 let done = mem::replace(&mut group, Vec::with_capacity(GROUP));
-                answers.spawn(async {
+                let answer = async {
                     for job in done {
                         job.answer(Ok(()));
                     }
-                });
+                };
+                answering.spawn_on(answer, answers);
             }
             // Another process holds the database: waiting as long once more for each job would not help.
             Err(Failed::Begin) => {
@@ -202,6 +205,8 @@ async fn serve(
             checkpoints.committed();
         }
     }
+    answering.close();
+    answering.wait().await;
     if let Some(checkpoints) = checkpoints {
         checkpoints.stop().await;
     }

@@ -40,8 +40,9 @@ impl Activity {
 
     /// How long nothing was asked; `None` while a request is being answered.
     pub(super) fn idle(&self) -> Option<Duration> {
+        // First, so that who ends meanwhile has left its time.
+        let busy = self.under_way.load(Ordering::Acquire) > 0;
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        let busy = self.under_way.load(Ordering::Relaxed) > 0;
         (!busy).then(|| self.born.elapsed().saturating_sub(last))
     }
 }
@@ -61,6 +62,6 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.touch();
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.0.under_way.fetch_sub(1, Ordering::Release);
     }
 }
