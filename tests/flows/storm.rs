@@ -316,7 +316,7 @@ async fn p99(robot: &App, visitor: &App, families: &mut [String]) -> Result<Dura
 #[derive(Debug, Default)]
 struct Hashing {
     seen: usize,
-    /// Those that give way: their nice value is above zero.
+    /// Those that give way.
     polite: usize,
     /// At one moment.
     most: usize,
@@ -326,10 +326,10 @@ impl Hashing {
     async fn watch(process: u32) -> Result<Self> {
         let mut all = Self::default();
         for _ in 0..100 {
-            let now = nice_values(process)?;
+            let now = standings(process)?;
             let hashing = now.get("password").map_or(&[][..], Vec::as_slice);
             all.seen += hashing.len();
-            all.polite += hashing.iter().filter(|nice| **nice > 0).count();
+            all.polite += hashing.iter().filter(|one| one.gives_way()).count();
             all.most = all.most.max(hashing.len());
             sleep(Duration::from_millis(7)).await;
         }
@@ -337,22 +337,38 @@ impl Hashing {
     }
 }
 
-/// Nice values of the threads of a process, by name.
-fn nice_values(process: u32) -> Result<HashMap<String, Vec<i64>>> {
-    let mut threads: HashMap<String, Vec<i64>> = HashMap::new();
+/// How a thread stands behind others that want its core.
+#[derive(Debug)]
+struct Standing {
+    nice: i64,
+    /// As `sched_setscheduler(2)` has it.
+    policy: i64,
+}
+
+impl Standing {
+    fn gives_way(&self) -> bool {
+        const SCHED_IDLE: i64 = 5;
+        self.policy == SCHED_IDLE || self.nice > 0
+    }
+}
+
+/// Those of the threads of a process, by name.
+fn standings(process: u32) -> Result<HashMap<String, Vec<Standing>>> {
+    let mut threads: HashMap<String, Vec<Standing>> = HashMap::new();
     for thread in std::fs::read_dir(Path::new("/proc").join(process.to_string()).join("task"))? {
         // A thread may end meanwhile.
         let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else {
             continue;
         };
-        // proc(5): id, name in parentheses, state, …; the nice value is the 19th of all.
+        // proc(5): id, name in parentheses, state, …; the nice value is the 19th of all, the policy the 41st.
         let (head, rest) = stat.rsplit_once(')').context("no name")?;
         let name = head.split_once('(').context("no name")?.1;
-        let nice = rest.split_whitespace().nth(16).context("no nice value")?;
-        threads
-            .entry(name.to_owned())
-            .or_default()
-            .push(nice.parse()?);
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).context("a field is missing");
+        threads.entry(name.to_owned()).or_default().push(Standing {
+            nice: field(19)?.parse()?,
+            policy: field(41)?.parse()?,
+        });
     }
     Ok(threads)
 }
