@@ -203,7 +203,7 @@ impl Metrics {
             store_commit: add(
                 all,
                 "auth_server_store_commit_duration_seconds",
-                "How long the database took to commit",
+                "How long the database took to commit, on SQLite with the new rows of a group",
                 Histogram::new(SECONDS),
             ),
             store_connections: add(

@@ -26,8 +26,8 @@ const BELOW: Target = Target::Below(1.0);
 
 /// Memory, start and stop.
 pub(crate) async fn footprint(bench: &mut Bench) -> Result<()> {
-    let place = Place::new(bench.folder.path(), "footprint", None)?;
-    let first = place.start(&bench.program, None).await?;
+    let place = Place::new(&bench.steady, "footprint", None)?;
+    let first = place.start(&bench.program).await?;
     if bench.wants("memory-idle") {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let usage = Usage::of(first.pid)?;
@@ -69,7 +69,7 @@ pub(crate) async fn footprint(bench: &mut Bench) -> Result<()> {
 
     let mut starts = Vec::new();
     for _ in 0..3 {
-        let running = place.start(&bench.program, None).await?;
+        let running = place.start(&bench.program).await?;
         starts.push(running.started_in);
         running.stop().await?;
     }
@@ -83,7 +83,7 @@ pub(crate) async fn footprint(bench: &mut Bench) -> Result<()> {
         bench.table.measures.push(measure);
     }
     let site = Site {
-        running: place.start(&bench.program, None).await?,
+        running: place.start(&bench.program).await?,
         place,
         seeds,
     };

@@ -51,7 +51,7 @@ pub(crate) async fn growth(bench: &mut Bench) -> Result<()> {
 }
 
 async fn filled(bench: &Bench, name: &str, rows: usize) -> Result<Site> {
-    let place = Place::new(bench.folder.path(), name, None)?;
+    let place = Place::new(&bench.steady, name, None)?;
     let seeds = Seeds::new(&place.store, &place.master, bench.scale.users).await?;
     let now = seeds.now();
     let fill = Fill {
@@ -63,7 +63,7 @@ async fn filled(bench: &Bench, name: &str, rows: usize) -> Result<Site> {
     let mut filling = Filling::open(&place.folder.join("auth.db")).await?;
     filling.tokens(&fill, seeds.somebody()?).await?;
     filling.close().await?;
-    let running = place.start(&bench.program, None).await?;
+    let running = place.start(&bench.program).await?;
     Ok(Site {
         place,
         seeds,
@@ -103,7 +103,7 @@ impl Sweep {
             return Ok(None);
         }
         let rows = bench.scale.expired;
-        let place = Place::new(bench.folder.path(), "sweep", None)?;
+        let place = Place::new(&bench.steady, "sweep", None)?;
         let seeds = Seeds::new(&place.store, &place.master, bench.scale.users).await?;
         let now = seeds.now();
         let ended = (now - 9 * DAY, now - 2 * DAY);
@@ -116,7 +116,7 @@ impl Sweep {
         let mut filling = Filling::open(&place.folder.join("auth.db")).await?;
         filling.tokens(&fill, seeds.somebody()?).await?;
         filling.close().await?;
-        let running = place.start(&bench.program, None).await?;
+        let running = place.start(&bench.program).await?;
         let site = Site {
             place,
             seeds,

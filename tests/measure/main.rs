@@ -8,6 +8,7 @@
 )]
 
 mod commit;
+mod disk;
 mod documents;
 mod fill;
 mod footprint;
@@ -29,19 +30,18 @@ mod turns;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Parser as _;
 use serde_json::json;
-use tempfile::TempDir;
 
+use disk::{Disk, SlowFsync};
 use growth::Sweep;
 use load::{Bodies, Load, Outcome};
 use options::{MEASURES, Options, Scale};
 use postgres::Postgres;
 use raw::Kind;
-use server::SlowFsync;
 use site::Site;
 use table::Table;
 use tokens::Writing;
@@ -52,8 +52,10 @@ pub(crate) struct Bench {
     pub(crate) scale: Scale,
     /// auth-server.
     pub(crate) program: PathBuf,
-    /// Stores and logs of the run; on the disk that is measured.
-    pub(crate) folder: TempDir,
+    /// What the rates of commits are measured on.
+    pub(crate) disk: Disk,
+    /// What everything else is measured on.
+    pub(crate) steady: Disk,
     pub(crate) table: Table,
 }
 
@@ -83,9 +85,9 @@ impl Bench {
                 url: load.url.clone(),
                 ..*load
             };
-            warm.run(self.folder.path(), None).await?;
+            warm.run(self.disk.folder(), None).await?;
         }
-        load.run(self.folder.path(), pid).await
+        load.run(self.disk.folder(), pid).await
     }
 }
 
@@ -95,9 +97,14 @@ async fn main() -> ExitCode {
     let arguments = std::env::args_os().enumerate();
     let arguments = arguments.filter(|(at, argument)| *at != 1 || argument != "--");
     let mut options = Options::parse_from(arguments.map(|(_, argument)| argument));
-    let done = match options.raw.take() {
-        Some(raw) => raw.run().await,
-        None => run(options).await,
+    let done = if let Some(raw) = options.raw.take() {
+        raw.run().await
+    } else {
+        // What was begun is put away: stores in memory would stay there.
+        tokio::select! {
+            done = run(options) => done,
+            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,22 +128,22 @@ async fn run(options: Options) -> Result<()> {
         "wrk is needed (Debian: apt install wrk)"
     );
     let program = program(&options)?;
-    let place = machine::root().join("target/measure");
-    std::fs::create_dir_all(&place)?;
     let scale = Scale::of(&options);
     let mut about = machine::about();
     about.push(("run", json!(scale.text(&options))));
+    let (disk, steady) = (Disk::real()?, Disk::steady(&options, &scale)?);
+    about.push(("steady_disk", json!(steady.about)));
     let table = Table {
         about,
         limits: Vec::new(),
         measures: Vec::new(),
     };
-    let folder = tempfile::tempdir_in(place)?;
     let mut bench = Bench {
         options,
         scale,
         program,
-        folder,
+        disk,
+        steady,
         table,
     };
     let began = Instant::now();
@@ -179,8 +186,9 @@ impl Bench {
         };
         footprint::binary(self)?;
         self.limits()?;
-        self.on_sqlite(&mut sweep).await?;
-        self.on_slow_sqlite().await?;
+        self.on_steady_sqlite(&mut sweep).await?;
+        self.sweep_if_due(&mut sweep).await?;
+        self.on_sqlite().await?;
         self.sweep_if_due(&mut sweep).await?;
         self.on_postgres().await?;
         self.sweep_if_due(&mut sweep).await?;
@@ -221,28 +229,29 @@ impl Bench {
 
     fn limits(&mut self) -> Result<()> {
         let rounds = if self.options.quick { 50 } else { 500 };
-        let fsync = raw::fsync(self.folder.path(), rounds)?;
-        self.limit("fdatasync after 4 KiB, median", fsync, "ms");
+        let (median, longest) = raw::fsync(self.disk.folder(), rounds)?;
+        self.limit("fdatasync after 4 KiB, median", median, "ms");
+        self.limit("fdatasync after 4 KiB, longest", longest, "ms");
         let signatures = raw::signatures(self.scale.raw / 2)?;
         self.limit("ES256 tokens signed on one core", signatures, "/s");
         Ok(())
     }
 
-    async fn on_sqlite(&mut self, sweep: &mut Option<Sweep>) -> Result<()> {
+    async fn on_steady_sqlite(&mut self, sweep: &mut Option<Sweep>) -> Result<()> {
         let names = [
             "client-credentials",
             "introspection",
             "discovery",
             "jwks",
-            "code-sqlite",
-            "refresh-sqlite",
+            "code-sqlite-slow",
+            "refresh-sqlite-slow",
             "sign-in",
             "sign-in-storm",
         ];
         if !names.iter().any(|name| self.wants(name)) {
             return Ok(());
         }
-        let site = Site::open(self, "sqlite", None, None).await?;
+        let site = Site::open(self, &self.steady, "sqlite", None).await?;
         if self.begins("client credentials", &["client-credentials"]) {
             tokens::client_credentials(self, &site).await?;
         }
@@ -253,22 +262,9 @@ impl Bench {
             documents::documents(self, &site).await?;
         }
         self.sweep_if_due(sweep).await?;
-        if self.begins(
-            "codes and refresh tokens on SQLite",
-            &["code-sqlite", "refresh-sqlite"],
-        ) {
-            for (name, kind) in [
-                ("code-sqlite", Kind::Code),
-                ("refresh-sqlite", Kind::Refresh),
-            ] {
-                let what = Writing {
-                    name,
-                    kind,
-                    postgres: None,
-                    slow: None,
-                };
-                tokens::writing(self, &site, what).await?;
-            }
+        if let Some(slow) = self.steady.fsync.clone() {
+            let names = ["code-sqlite-slow", "refresh-sqlite-slow"];
+            self.writings(&site, names, None, Some(&slow)).await?;
         }
         self.sweep_if_due(sweep).await?;
         if self.begins("sign-in", &["sign-in", "sign-in-storm"]) {
@@ -277,30 +273,41 @@ impl Bench {
         site.close().await
     }
 
-    async fn on_slow_sqlite(&mut self) -> Result<()> {
-        let delay = Duration::from_millis(self.options.fsync_delay);
-        let names = ["code-sqlite-slow", "refresh-sqlite-slow"];
-        if delay.is_zero() || !self.begins("the same with a slow fsync", &names) {
+    async fn on_sqlite(&mut self) -> Result<()> {
+        let names = ["code-sqlite", "refresh-sqlite"];
+        if !names.iter().any(|name| self.wants(name)) {
             return Ok(());
         }
-        let library = machine::build_slow_fsync(self.folder.path())?;
-        let slow = SlowFsync { library, delay };
-        let site = Site::open(self, "slow", None, Some(&slow)).await?;
-        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
-            let what = Writing {
-                name,
-                kind,
-                postgres: None,
-                slow: Some(&slow),
-            };
-            tokens::writing(self, &site, what).await?;
-        }
+        let site = Site::open(self, &self.disk, "sqlite", None).await?;
+        self.writings(&site, names, None, None).await?;
         site.close().await
+    }
+
+    /// Codes and refresh tokens, under these names.
+    async fn writings(
+        &mut self,
+        site: &Site,
+        names: [&'static str; 2],
+        postgres: Option<&Postgres>,
+        slow: Option<&SlowFsync>,
+    ) -> Result<()> {
+        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
+            if self.begins(name, &[name]) {
+                let what = Writing {
+                    name,
+                    kind,
+                    postgres,
+                    slow,
+                };
+                tokens::writing(self, site, what).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn on_postgres(&mut self) -> Result<()> {
         let names = ["code-postgres", "refresh-postgres"];
-        if !self.begins("the same on PostgreSQL", &names) {
+        if !names.iter().any(|name| self.wants(name)) {
             return Ok(());
         }
         let postgres = match Postgres::start().await {
@@ -311,18 +318,8 @@ impl Bench {
             }
         };
         let url = postgres.database("measured").await?;
-        let site = Site::open(self, "postgres", Some(&url), None).await?;
-        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
-            if self.wants(name) {
-                let what = Writing {
-                    name,
-                    kind,
-                    postgres: Some(&postgres),
-                    slow: None,
-                };
-                tokens::writing(self, &site, what).await?;
-            }
-        }
+        let site = Site::open(self, &self.disk, "postgres", Some(&url)).await?;
+        self.writings(&site, names, Some(&postgres), None).await?;
         site.close().await?;
         postgres.stop().await
     }

@@ -53,13 +53,14 @@ pub(crate) struct Options {
     /// Connections of each load
     #[arg(long, value_name = "COUNT", default_value_t = 128)]
     pub(crate) connections: usize,
-    /// How often limit and value are taken by turns; the middle ratio counts. By default 3, or 1 with --quick
+    /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick
     #[arg(long, value_name = "COUNT")]
     pub(crate) turns: Option<usize>,
-    /// Seconds of each load; by default 5, or 1 with --quick
+    /// Seconds of each load; by default 3, or 1 with --quick
     #[arg(long, value_name = "SECONDS")]
     pub(crate) seconds: Option<u64>,
-    /// Milliseconds that an fsync lasts at least in the measures of a slow disk; 0 leaves them out
+    /// Milliseconds that an fsync lasts at least on the steady disk, which is memory where it has room; with 0 all is measured on
+    /// the disk of the build, but what needs a slow one
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 2)]
     pub(crate) fsync_delay: u64,
     /// Refresh tokens of the large store of `growth`; by default ten million, or 100,000 with --quick
@@ -116,10 +117,10 @@ impl Scale {
             }
         } else {
             Self {
-                seconds: seconds.unwrap_or(5).max(1),
+                seconds: seconds.unwrap_or(3).max(1),
                 warm: 2,
                 raw: Duration::from_secs(3),
-                turns: turns.unwrap_or(3).max(1),
+                turns: turns.unwrap_or(5).max(1),
                 users: 10_000,
                 rows: rows.unwrap_or(10_000_000),
                 expired: expired.unwrap_or(1_000_000),

@@ -77,7 +77,7 @@ impl Peer {
             ),
             Self::Hydra => (hydra(&folder.join("hydra"), port).await?, "/oauth2/token"),
         };
-        let mut running = Group::start(command, &bench.folder.path().join("peer.log"))?;
+        let mut running = Group::start(command, &bench.disk.folder().join("peer.log"))?;
         if matches!(self, Self::Hydra) {
             running.prepare_hydra(port + 1).await?;
         }
@@ -99,9 +99,9 @@ impl Peer {
             seconds: warm,
             ..Load::post(url, load.bodies, load.connections, warm)
         };
-        warm.run(bench.folder.path(), None).await?;
+        warm.run(bench.disk.folder(), None).await?;
         let outcome = load
-            .run(bench.folder.path(), Some(largest_of_group(running.id)?))
+            .run(bench.disk.folder(), Some(largest_of_group(running.id)?))
             .await?;
         if let Some(complaint) = outcome.complaint() {
             bail!("{complaint}");

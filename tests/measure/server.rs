@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use crate::disk::{Disk, SlowFsync};
 use crate::machine::free_port;
 
 /// The one resource.
@@ -26,12 +27,13 @@ pub(crate) struct Place {
     pub(crate) port: u16,
     pub(crate) store: Location,
     pub(crate) master: [u8; 32],
+    fsync: Option<SlowFsync>,
 }
 
 impl Place {
     /// A new folder `name`; with SQLite in it when `postgres` names no database.
-    pub(crate) fn new(parent: &Path, name: &str, postgres: Option<&str>) -> Result<Self> {
-        let folder = parent.join(name);
+    pub(crate) fn new(disk: &Disk, name: &str, postgres: Option<&str>) -> Result<Self> {
+        let folder = disk.folder().join(name);
         std::fs::create_dir(&folder)?;
         let port = free_port()?;
         let master: [u8; 32] = Effects::system().fresh();
@@ -66,6 +68,7 @@ scopes = [
             port,
             store,
             master,
+            fsync: disk.fsync.clone(),
         })
     }
 
@@ -74,11 +77,7 @@ scopes = [
     }
 
     /// Starts the server and waits for its first answer.
-    pub(crate) async fn start(
-        &self,
-        program: &Path,
-        slow_fsync: Option<&SlowFsync>,
-    ) -> Result<Running> {
+    pub(crate) async fn start(&self, program: &Path) -> Result<Running> {
         let log = File::create(self.folder.join("log"))?;
         let mut command = Command::new(program);
         command
@@ -88,7 +87,7 @@ scopes = [
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);
-        if let Some(slow) = slow_fsync {
+        if let Some(slow) = &self.fsync {
             slow.apply(&mut command);
         }
         let began = Instant::now();
@@ -170,20 +169,5 @@ impl Running {
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.ask_to_stop().await?;
         self.ended().await
-    }
-}
-
-/// A library that makes `fsync` of a process last at least this long.
-#[derive(Clone)]
-pub(crate) struct SlowFsync {
-    pub(crate) library: PathBuf,
-    pub(crate) delay: Duration,
-}
-
-impl SlowFsync {
-    pub(crate) fn apply(&self, command: &mut Command) {
-        command
-            .env("LD_PRELOAD", &self.library)
-            .env("FSYNC_MICROS", self.delay.as_micros().to_string());
     }
 }

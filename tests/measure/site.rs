@@ -3,8 +3,9 @@
 use anyhow::Result;
 
 use crate::Bench;
+use crate::disk::Disk;
 use crate::seed::Seeds;
-use crate::server::{Place, Running, SlowFsync};
+use crate::server::{Place, Running};
 
 /// A running server and everything known about it.
 pub(crate) struct Site {
@@ -17,13 +18,13 @@ impl Site {
     /// A server on a fresh store: on SQLite, or on the empty database `postgres`.
     pub(crate) async fn open(
         bench: &Bench,
+        disk: &Disk,
         name: &str,
         postgres: Option<&str>,
-        slow: Option<&SlowFsync>,
     ) -> Result<Self> {
-        let place = Place::new(bench.folder.path(), name, postgres)?;
+        let place = Place::new(disk, name, postgres)?;
         let seeds = Seeds::new(&place.store, &place.master, bench.scale.users).await?;
-        let running = place.start(&bench.program, slow).await?;
+        let running = place.start(&bench.program).await?;
         Ok(Self {
             place,
             seeds,

@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::Bench;
+use crate::disk::SlowFsync;
 use crate::http::Connection;
 use crate::load::{Bodies, Load, Outcome};
 use crate::peers;
 use crate::postgres::Postgres;
 use crate::raw::{self, Answering, Constant, Kind};
-use crate::server::SlowFsync;
 use crate::site::Site;
 use crate::table::{Limit, Measure, Target};
 use crate::turns::Turn;
@@ -107,11 +107,13 @@ pub(crate) async fn writing(bench: &mut Bench, site: &Site, what: Writing<'_>) -
         });
     }
     let measure = match slow {
-        Some(slow) => Measure::of_turns(name, "/s", "target", turns, Target::AtLeast(1.0)).note(format!(
-            "an fsync lasts {:?} at least, the disk's own or made longer by a preloaded library; {} of the bare loop on the same",
-            slow.delay,
-            of_bare.join(", ")
-        )),
+        Some(slow) => {
+            Measure::of_turns(name, "/s", "target", turns, Target::AtLeast(1.0)).note(format!(
+                "an fsync lasts {:?} at least; {} of the bare loop on the same",
+                slow.delay,
+                of_bare.join(", ")
+            ))
+        }
         None => Measure::of_turns(name, "/s", "bare loop", turns, Target::AtLeast(0.8)),
     };
     bare.sort_by(f64::total_cmp);

@@ -62,9 +62,9 @@ fn document(
     published: fn(&Server) -> &Published,
     server: &Server,
 ) -> MethodRouter<Server> {
-    let place = Arc::new(Place::new(route, cache_control, published, server));
+    let publication = Arc::new(Publication::new(route, cache_control, published, server));
     let counted = || from_fn_with_state(server.clone(), around);
-    get(move |request: Request| ready(place.show(&request)))
+    get(move |request: Request| ready(publication.show(&request)))
         .merge(options(async || ()).layer(layers::cors()).layer(counted()))
         .fallback(wrong_method.layer(counted()))
 }
@@ -81,7 +81,7 @@ async fn around(State(server): State<Server>, request: Request, next: Next) -> R
 }
 
 /// Where a document is, with what is the same for all its answers.
-struct Place {
+struct Publication {
     server: Server,
     published: fn(&Server) -> &Published,
     route: &'static str,
@@ -91,20 +91,20 @@ struct Place {
     answered: Durations,
 }
 
-impl Place {
+impl Publication {
     fn new(
         route: &'static str,
         cache_control: HeaderValue,
         published: fn(&Server) -> &Published,
         server: &Server,
-    ) -> Place {
+    ) -> Publication {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, JSON);
         headers.insert(header::CACHE_CONTROL, cache_control);
         // Each answer puts the document's own in its place.
         headers.insert(header::ETAG, HeaderValue::from_static(""));
         allow(&mut headers, server);
-        Place {
+        Publication {
             server: server.clone(),
             published,
             route,

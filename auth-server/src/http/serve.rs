@@ -253,14 +253,14 @@ impl Open {
     ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let asked = Arc::new(Asked {
+        let conversation = Arc::new(Conversation {
             router: self.router.clone(),
             activity: Arc::clone(&activity),
             stopping: Arc::clone(&self.stopping),
             peer,
             certificate,
         });
-        let service = service_fn(move |request| answer(Arc::clone(&asked), request));
+        let service = service_fn(move |request| answer(Arc::clone(&conversation), request));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
@@ -333,7 +333,7 @@ fn say(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
 }
 
 /// What every request of a connection needs.
-struct Asked {
+struct Conversation {
     router: Router,
     activity: Arc<Activity>,
     stopping: Arc<AtomicBool>,
@@ -343,20 +343,22 @@ struct Asked {
 
 /// One request; the last one of an HTTP/1.1 connection says so.
 fn answer(
-    asked: Arc<Asked>,
+    conversation: Arc<Conversation>,
     mut request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     let is_http2 = request.version() == Version::HTTP_2;
-    let under_way = UnderWay::begin(&asked.activity, is_http2);
-    request.extensions_mut().insert(ConnectInfo(asked.peer));
-    if let Some(certificate) = asked.certificate.clone() {
+    let under_way = UnderWay::begin(&conversation.activity, is_http2);
+    request
+        .extensions_mut()
+        .insert(ConnectInfo(conversation.peer));
+    if let Some(certificate) = conversation.certificate.clone() {
         request.extensions_mut().insert(certificate);
     }
     // A router is always ready.
-    let answered = asked.router.clone().call(request);
+    let answered = conversation.router.clone().call(request);
     async move {
         let mut response = answered.await?;
-        if !is_http2 && asked.stopping.load(Ordering::Relaxed) {
+        if !is_http2 && conversation.stopping.load(Ordering::Relaxed) {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

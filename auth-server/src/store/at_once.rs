@@ -6,9 +6,9 @@ use sqlx::postgres::{PgArguments, Postgres};
 use sqlx::query::QueryAs;
 
 use super::claims::Claim;
-use super::codes::claim_code;
+use super::codes::{claim_code, unused};
 use super::pending::terms;
-use super::refresh::claim_token;
+use super::refresh::{alive, claim_token};
 use super::{
     Backend, Error, Redeemed, RefreshToken, Refreshed, Rotation, Store, Tokens, audit, to_json,
     transaction,

@@ -3,11 +3,18 @@
 //! order; a request without a claim among them keeps its place.
 
 use std::collections::HashMap;
+use std::mem;
 
-use super::codes::claim_code;
-use super::refresh::claim_token;
+use super::codes::{claim_code, claim_codes, count_consents, unused};
+use super::refresh::{alive, claim_token, claim_tokens};
 use super::{Connection, Tx, to_json};
 use crate::protocol::grant::GRACE;
+
+macro_rules! begin {
+    () => {
+        "BEGIN IMMEDIATE"
+    };
+}
 
 /// What is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,48 +84,69 @@ impl Claimed {
 }
 
 impl Tx {
+    /// Opens the transaction and claims what its first requests begin with.
+    pub(super) async fn begin<'c>(
+        &mut self,
+        claims: impl Iterator<Item = &'c Claim> + Clone,
+    ) -> Result<(), sqlx::Error> {
+        self.claim_all(true, claims).await
+    }
+
     /// Claims what these requests begin with. One whose clock says something else than the first one's claims for itself.
     pub(super) async fn claim_together<'c>(
         &mut self,
         claims: impl Iterator<Item = &'c Claim> + Clone,
     ) -> Result<(), sqlx::Error> {
-        const CODES: &str = concat!(
-            claim_code!("IN (SELECT value FROM json_each($1))"),
-            " RETURNING digest, (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
-        );
-        const TOKENS: &str = concat!(
-            claim_token!("IN (SELECT value FROM json_each($1))"),
-            " RETURNING digest, 1"
-        );
+        self.claim_all(false, claims).await
+    }
+
+    /// Each kind is one call of SQLite, the first one together with the `BEGIN`: between two calls this thread and that of the
+    /// connection wait for each other.
+    async fn claim_all<'c>(
+        &mut self,
+        mut begins: bool,
+        claims: impl Iterator<Item = &'c Claim> + Clone,
+    ) -> Result<(), sqlx::Error> {
+        const CODES: [&str; 2] = [claim_codes!(), concat!(begin!(), "; ", claim_codes!())];
+        const TOKENS: [&str; 2] = [claim_tokens!(), concat!(begin!(), "; ", claim_tokens!())];
         let Connection::Sqlite(connection) = &mut self.connection else {
             return Ok(());
         };
-        let Some(now) = claims.clone().next().map(|claim| claim.now) else {
-            return Ok(());
-        };
+        let now = claims.clone().next().map(|claim| claim.now);
         for kind in [Kind::Code, Kind::RefreshToken] {
-            let alike = |claim: &&Claim| claim.kind == kind && claim.now == now;
+            let alike = |claim: &&Claim| claim.kind == kind && Some(claim.now) == now;
             let digests: Vec<&str> = claims
                 .clone()
                 .filter(alike)
                 .map(|claim| claim.digest.as_str())
                 .collect();
-            if digests.is_empty() {
+            let Some(now) = now.filter(|_| !digests.is_empty()) else {
                 continue;
-            }
-            let statement = match kind {
-                Kind::Code => sqlx::query_as(CODES).bind(to_json(&digests)).bind(now),
-                Kind::RefreshToken => sqlx::query_as(TOKENS)
+            };
+            let begins = usize::from(mem::take(&mut begins));
+            let statements = match kind {
+                Kind::Code => sqlx::query_scalar(CODES[begins])
+                    .bind(to_json(&digests))
+                    .bind(now),
+                Kind::RefreshToken => sqlx::query_scalar(TOKENS[begins])
                     .bind(to_json(&digests))
                     .bind(now)
                     .bind(now - GRACE),
             };
-            let claimed: Vec<(String, i64)> = statement.fetch_all(&mut **connection).await?;
+            // One row; all statements are through when there is no other.
+            let claimed: Vec<String> = statements.fetch_all(&mut **connection).await?;
             let all = self.claimed.of(kind);
             let digests = digests.into_iter();
             all.extend(digests.map(|digest| (digest.to_owned(), Ahead::Lost)));
-            let claimed = claimed.into_iter();
-            all.extend(claimed.map(|(digest, count)| (digest, Ahead::Claimed(count))));
+            for claimed in claimed {
+                let claimed: Vec<(String, i64)> = serde_json::from_str(&claimed)
+                    .map_err(|error| sqlx::Error::Decode(error.into()))?;
+                let claimed = claimed.into_iter();
+                all.extend(claimed.map(|(digest, count)| (digest, Ahead::Claimed(count))));
+            }
+        }
+        if begins {
+            sqlx::query(begin!()).execute(&mut **connection).await?;
         }
         Ok(())
     }

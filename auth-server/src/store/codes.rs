@@ -5,27 +5,53 @@ use super::together::{Reads as _, by_keys, look_up};
 use super::{Error, Store, Tx, User, beside, from_json, to_json, together, write};
 use crate::protocol::grant::CodeRow;
 
-/// $1 the digest, or what the comparison says; $2 now.
-macro_rules! claim_code {
+/// Which code can be claimed: $1 the digest, or what the comparison says; $2 now.
+macro_rules! unused {
     ($is:literal) => {
         concat!(
-            "UPDATE codes SET used_at = $2 WHERE digest ",
+            " WHERE digest ",
             $is,
             " AND used_at IS NULL AND expires_at > $2"
         )
     };
 }
 
-pub(super) use claim_code;
+/// Claims the codes that `unused!` tells.
+macro_rules! claim_code {
+    ($is:literal) => {
+        concat!("UPDATE codes SET used_at = $2", unused!($is))
+    };
+}
+
+/// How many consents a code has.
+macro_rules! count_consents {
+    () => {
+        "(SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
+    };
+}
+
+/// The codes of a list that can be claimed, with their consents, as one JSON text; then their claims. $1 is a JSON list of
+/// digests, $2 now.
+macro_rules! claim_codes {
+    () => {
+        concat!(
+            "SELECT json_group_array(json_array(digest, ",
+            count_consents!(),
+            ")) FROM codes",
+            unused!("IN (SELECT value FROM json_each($1))"),
+            "; ",
+            claim_code!("IN (SELECT value FROM json_each($1))")
+        )
+    };
+}
+
+pub(super) use {claim_code, claim_codes, count_consents, unused};
 
 /// Reads codes on PostgreSQL, each with the user who gave the consent to it; $1 is an array of digests.
 pub const READ_CODES: &str = <Row as together::Row>::POSTGRES;
 
 /// Claims a code and counts its consents: $1 the digest, $2 now.
-pub const CLAIM_CODE: &str = concat!(
-    claim_code!("= $1"),
-    " RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
-);
+pub const CLAIM_CODE: &str = concat!(claim_code!("= $1"), " RETURNING ", count_consents!());
 
 /// What came of redeeming a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,22 +2,48 @@
 //! the transaction and are written together, those of many requests in one statement. A statement that might see them
 //! writes them first ([`write!`]); one that cannot goes beside them ([`beside!`]).
 
-use sqlx::QueryBuilder;
+use std::iter::repeat_n;
+use std::mem;
 
-use super::{Tx, beside, to_json};
+use sqlx::{Database, Encode, QueryBuilder, Type};
+
+use super::{Connection, Tx, beside, to_json};
 use crate::protocol::event::Entry;
 use crate::protocol::grant::{Grant, Terms};
 
 /// Most rows of one statement.
 const ROWS: usize = 64;
-/// Around the rows of a statement: those that only fill it up begin with NULL.
-const OF_ROWS: &str = "SELECT * FROM (";
-const THAT_ARE_ONE: &str = ") AS added WHERE column1 IS NOT NULL";
-const GRANTS: &str = "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) ";
-const TOKENS: &str =
-    "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ";
-const EVENTS: &str =
-    "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) ";
+
+/// How rows of one table are added.
+struct Table<T, const COLUMNS: usize> {
+    into: &'static str,
+    values: fn(&T) -> [Value; COLUMNS],
+    unless: &'static str,
+}
+
+/// A value of a row; the first one of a row is never NULL.
+#[derive(Clone)]
+enum Value {
+    Text(Option<String>),
+    Number(Option<i64>),
+}
+
+const GRANTS: Table<(Grant, i64), 12> = Table {
+    into: "INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, nonce, created_at, expires_at, terms) ",
+    values: of_grant,
+    unless: "",
+};
+const TOKENS: Table<RefreshToken, 5> = Table {
+    into: "INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) ",
+    values: of_token,
+    unless: " ON CONFLICT (digest) DO NOTHING",
+};
+const EVENTS: Table<(Entry, i64), 9> = Table {
+    into: "INSERT INTO audit (id, at, kind, outcome, user_id, client_id, address, request_id, detail) ",
+    values: of_event,
+    // A job that runs again brings its entry again.
+    unless: " ON CONFLICT DO NOTHING",
+};
 
 /// The rows of one transaction that are not written yet.
 #[derive(Default)]
@@ -71,10 +97,26 @@ impl Tx {
     /// Writes everything that is pending: the end of the transaction.
     pub(super) async fn write_down(&mut self) -> Result<(), sqlx::Error> {
         self.write_pending().await?;
-        let recorded = std::mem::take(&mut self.recorded);
-        let written = self.write_events(&recorded).await;
-        self.recorded = recorded;
-        written
+        for rows in self.recorded.chunks(ROWS) {
+            beside!(self, c => EVENTS.insert(rows).build().execute(c).await.map(|_| ()))?;
+        }
+        Ok(())
+    }
+
+    /// The same and the commit, on SQLite, which takes all these statements at once.
+    pub(super) async fn write_down_and_commit(&mut self) -> Result<(), sqlx::Error> {
+        let Connection::Sqlite(connection) = &mut self.connection else {
+            return Err(sqlx::Error::WorkerCrashed);
+        };
+        let mut statements = QueryBuilder::new("");
+        let Pending { grants, tokens } = mem::take(&mut self.pending);
+        // A refresh token names its grant.
+        GRANTS.push_all(&mut statements, &grants);
+        TOKENS.push_all(&mut statements, &tokens);
+        EVENTS.push_all(&mut statements, &self.recorded);
+        statements.push("COMMIT");
+        statements.build().execute(&mut **connection).await?;
+        Ok(())
     }
 
     /// Writes what other statements of this transaction may ask for.
@@ -82,103 +124,138 @@ impl Tx {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let Pending { grants, tokens } = std::mem::take(&mut self.pending);
-        // A refresh token names its grant.
-        self.write_grants(&grants).await?;
-        self.write_tokens(&tokens).await
-    }
-
-    async fn write_grants(&mut self, mut rest: &[(Grant, i64)]) -> Result<(), sqlx::Error> {
-        while let Some(rows) = next(&mut rest) {
-            beside!(self, c => {
-                let mut insert = QueryBuilder::new(GRANTS);
-                insert.push(OF_ROWS);
-                insert.push_values(filled_up(rows), |mut row, added| {
-                    let grant = added.map(|(grant, _)| grant);
-                    row.push_bind(grant.map(|grant| &grant.id))
-                        .push_bind(grant.map(|grant| &grant.subject))
-                        .push_bind(grant.map(|grant| &grant.client_id))
-                        .push_bind(grant.map(|grant| grant.scope.to_string()))
-                        .push_bind(grant.map(|grant| to_json(&grant.resources)))
-                        .push_bind(grant.map(|grant| grant.auth_time))
-                        .push_bind(grant.map(|grant| to_json(&grant.amr)))
-                        .push_bind(grant.map(|grant| &grant.sid))
-                        .push_bind(grant.and_then(|grant| grant.nonce.as_deref()))
-                        .push_bind(added.map(|(_, created_at)| *created_at))
-                        .push_bind(grant.map(|grant| grant.expires_at))
-                        .push_bind(grant.and_then(terms));
-                });
-                insert.push(THAT_ARE_ONE);
-                insert.build().execute(c).await.map(|_| ())
-            })?;
+        let Pending { grants, tokens } = mem::take(&mut self.pending);
+        for rows in grants.chunks(ROWS) {
+            beside!(self, c => GRANTS.insert(rows).build().execute(c).await.map(|_| ()))?;
+        }
+        for rows in tokens.chunks(ROWS) {
+            beside!(self, c => TOKENS.insert(rows).build().execute(c).await.map(|_| ()))?;
         }
         Ok(())
     }
+}
 
-    async fn write_tokens(&mut self, mut rest: &[RefreshToken]) -> Result<(), sqlx::Error> {
-        while let Some(rows) = next(&mut rest) {
-            beside!(self, c => {
-                let mut insert = QueryBuilder::new(TOKENS);
-                insert.push(OF_ROWS);
-                insert.push_values(filled_up(rows), |mut row, token| {
-                    row.push_bind(token.map(|token| &token.digest))
-                        .push_bind(token.map(|token| &token.grant_id))
-                        .push_bind(token.map(|token| &token.successor))
-                        .push_bind(token.map(|token| token.created_at))
-                        .push_bind(token.map(|token| token.expires_at));
-                });
-                insert.push(THAT_ARE_ONE);
-                insert.push(" ON CONFLICT (digest) DO NOTHING");
-                insert.build().execute(c).await.map(|_| ())
-            })?;
-        }
-        Ok(())
+impl<T, const COLUMNS: usize> Table<T, COLUMNS> {
+    /// The statement that adds these rows, at most [`ROWS`].
+    fn insert<DB>(&self, rows: &[T]) -> QueryBuilder<DB>
+    where
+        DB: Database,
+        for<'q> Option<String>: Encode<'q, DB> + Type<DB>,
+        for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
+    {
+        let mut statement = QueryBuilder::new("");
+        self.push(&mut statement, rows);
+        statement
     }
 
-    async fn write_events(&mut self, mut rest: &[(Entry, i64)]) -> Result<(), sqlx::Error> {
-        while let Some(rows) = next(&mut rest) {
-            beside!(self, c => {
-                let mut insert = QueryBuilder::new(EVENTS);
-                insert.push(OF_ROWS);
-                insert.push_values(filled_up(rows), |mut row, recorded| {
-                    let entry = recorded.map(|(entry, _)| entry);
-                    row.push_bind(entry.map(|entry| &entry.id))
-                        .push_bind(recorded.map(|(_, at)| *at))
-                        .push_bind(entry.map(|entry| entry.kind().as_str()))
-                        .push_bind(entry.map(|entry| entry.outcome().as_str()))
-                        .push_bind(entry.and_then(Entry::user))
-                        .push_bind(entry.and_then(Entry::client))
-                        .push_bind(entry.map(|entry| entry.caller.address()))
-                        .push_bind(entry.and_then(|entry| entry.caller.request_id()))
-                        .push_bind(entry.map(Entry::detail));
-                });
-                insert.push(THAT_ARE_ONE);
-                // A job that runs again brings its entry again.
-                insert.push(" ON CONFLICT DO NOTHING");
-                insert.build().execute(c).await.map(|_| ())
-            })?;
+    /// Adds statements for any number of rows.
+    fn push_all<DB>(&self, statements: &mut QueryBuilder<DB>, rows: &[T])
+    where
+        DB: Database,
+        for<'q> Option<String>: Encode<'q, DB> + Type<DB>,
+        for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
+    {
+        for rows in rows.chunks(ROWS) {
+            self.push(statements, rows);
+            statements.push("; ");
         }
-        Ok(())
     }
+
+    /// The rows are filled up to a power of two in number, so that a database plans few statements and keeps them: with rows
+    /// that begin with NULL and are left out.
+    fn push<DB>(&self, statement: &mut QueryBuilder<DB>, rows: &[T])
+    where
+        DB: Database,
+        for<'q> Option<String>: Encode<'q, DB> + Type<DB>,
+        for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
+    {
+        statement.push(self.into).push("SELECT * FROM (");
+        statement.push_values(self.filled_up(rows), |mut row, values| {
+            for value in values {
+                match value {
+                    Value::Text(text) => row.push_bind(text),
+                    Value::Number(number) => row.push_bind(number),
+                };
+            }
+        });
+        statement.push(") AS added WHERE column1 IS NOT NULL");
+        statement.push(self.unless);
+    }
+
+    fn filled_up(&self, rows: &[T]) -> impl Iterator<Item = [Value; COLUMNS]> {
+        let missing = rows.len().next_power_of_two() - rows.len();
+        let first = rows.first().map(self.values);
+        let empty = first.map(|row| row.each_ref().map(Value::null));
+        let empty = empty
+            .into_iter()
+            .flat_map(move |row| repeat_n(row, missing));
+        rows.iter().map(self.values).chain(empty)
+    }
+}
+
+impl Value {
+    fn text(text: impl Into<String>) -> Value {
+        Value::Text(Some(text.into()))
+    }
+
+    fn number(number: i64) -> Value {
+        Value::Number(Some(number))
+    }
+
+    /// NULL of the same type.
+    fn null(&self) -> Value {
+        match self {
+            Value::Text(_) => Value::Text(None),
+            Value::Number(_) => Value::Number(None),
+        }
+    }
+}
+
+fn of_grant((grant, created_at): &(Grant, i64)) -> [Value; 12] {
+    [
+        Value::text(&grant.id),
+        Value::text(&grant.subject),
+        Value::text(&grant.client_id),
+        Value::text(grant.scope.to_string()),
+        Value::text(to_json(&grant.resources)),
+        Value::number(grant.auth_time),
+        Value::text(to_json(&grant.amr)),
+        Value::text(&grant.sid),
+        Value::Text(grant.nonce.clone()),
+        Value::number(*created_at),
+        Value::number(grant.expires_at),
+        Value::Text(terms(grant)),
+    ]
+}
+
+fn of_token(token: &RefreshToken) -> [Value; 5] {
+    [
+        Value::text(&token.digest),
+        Value::text(&token.grant_id),
+        Value::text(&token.successor),
+        Value::number(token.created_at),
+        Value::number(token.expires_at),
+    ]
+}
+
+fn of_event((entry, at): &(Entry, i64)) -> [Value; 9] {
+    let text = |text: Option<&str>| Value::Text(text.map(str::to_owned));
+    [
+        Value::text(&entry.id),
+        Value::number(*at),
+        Value::text(entry.kind().as_str()),
+        Value::text(entry.outcome().as_str()),
+        text(entry.user()),
+        text(entry.client()),
+        Value::text(entry.caller.address()),
+        text(entry.caller.request_id()),
+        Value::text(entry.detail()),
+    ]
 }
 
 /// The terms of a grant as they are stored: most grants have none.
 pub(super) fn terms(grant: &Grant) -> Option<String> {
     (grant.terms != Terms::default()).then(|| to_json(&grant.terms))
-}
-
-/// The rows of the next statement.
-fn next<'r, T>(rest: &mut &'r [T]) -> Option<&'r [T]> {
-    let next;
-    (next, *rest) = rest.split_at(rest.len().min(ROWS));
-    (!next.is_empty()).then_some(next)
-}
-
-/// The rows, up to a power of two in number, so that a database plans few statements and keeps them.
-fn filled_up<T>(rows: &[T]) -> impl Iterator<Item = Option<&T>> {
-    let count = rows.len().next_power_of_two();
-    let rows = rows.iter().map(Some);
-    rows.chain(std::iter::repeat(None)).take(count)
 }
 
 #[cfg(test)]
@@ -187,14 +264,21 @@ mod tests {
 
     #[test]
     fn rows_go_in_powers_of_two() {
-        let rows = vec![0; 195];
-        let mut rest = &rows[..];
-        let sizes = std::iter::from_fn(|| next(&mut rest));
-        let sizes: Vec<_> = sizes
-            .map(|rows| (rows.len(), filled_up(rows).count()))
-            .collect();
-        assert_eq!(sizes, [(64, 64), (64, 64), (64, 64), (3, 4)]);
-        let filled: Vec<_> = filled_up(&[1, 2, 3]).collect();
-        assert_eq!(filled, [Some(&1), Some(&2), Some(&3), None]);
+        const NUMBERS: Table<i64, 2> = Table {
+            into: "",
+            values: |number| [Value::text("row"), Value::number(*number)],
+            unless: "",
+        };
+        let count = |rows: usize| NUMBERS.filled_up(&vec![7; rows]).count();
+        assert_eq!([0, 1, 2, 3, 33, 64].map(count), [0, 1, 2, 4, 64, 64]);
+        let filled: Vec<_> = NUMBERS.filled_up(&[0, 1, 2]).collect();
+        let [.., last, empty] = &filled[..] else {
+            panic!("{} rows", filled.len())
+        };
+        assert!(matches!(
+            last,
+            [Value::Text(Some(_)), Value::Number(Some(2))]
+        ));
+        assert!(matches!(empty, [Value::Text(None), Value::Number(None)]));
     }
 }

@@ -11,11 +11,12 @@ use crate::protocol::event::Entry;
 use crate::protocol::grant::{GRACE, Grant, RefreshRow, Terms};
 use crate::protocol::scope::Scope;
 
-/// $1 the digest, or what the comparison says; $2 now; $3 since when a rotated token is still within its grace.
-macro_rules! claim_token {
+/// Which token can be claimed: $1 the digest, or what the comparison says; $2 now; $3 since when a rotated token is still within
+/// its grace.
+macro_rules! alive {
     ($is:literal) => {
         concat!(
-        "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2) WHERE digest ",
+        " WHERE digest ",
         $is,
         " AND expires_at > $2 AND (rotated_at IS NULL OR rotated_at >= $3) \
          AND EXISTS (SELECT 1 FROM grants g WHERE g.id = refresh_tokens.grant_id AND g.revoked_at IS NULL AND g.expires_at > $2) \
@@ -24,7 +25,29 @@ macro_rules! claim_token {
     };
 }
 
-pub(super) use claim_token;
+/// Claims the tokens that `alive!` tells.
+macro_rules! claim_token {
+    ($is:literal) => {
+        concat!(
+            "UPDATE refresh_tokens SET rotated_at = COALESCE(rotated_at, $2)",
+            alive!($is)
+        )
+    };
+}
+
+/// The tokens of a list that can be claimed, as one JSON text; then their claims. $1 is a JSON list of digests, $2 and $3 as above.
+macro_rules! claim_tokens {
+    () => {
+        concat!(
+            "SELECT json_group_array(json_array(digest, 1)) FROM refresh_tokens",
+            alive!("IN (SELECT value FROM json_each($1))"),
+            "; ",
+            claim_token!("IN (SELECT value FROM json_each($1))")
+        )
+    };
+}
+
+pub(super) use {alive, claim_token, claim_tokens};
 
 /// Reads refresh tokens with their grants on PostgreSQL; $1 is an array of digests.
 pub const READ_REFRESH_TOKENS: &str = <Row as together::Row>::POSTGRES;

@@ -19,7 +19,7 @@ use tracing::dispatcher;
 use super::changes::Changes;
 use super::checkpoint::Checkpoints;
 use super::claims::Claim;
-use super::{Connection, Error, Tx, audit};
+use super::{Connection, Error, Tx, audit, error};
 use crate::metrics::METRICS;
 
 /// Jobs that wait; one more is refused with [`Error::Busy`].
@@ -227,21 +227,22 @@ async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Re
     tx.claimed.clear();
     tx.recorded.clear();
     tx.announced = false;
-    execute(tx, "BEGIN IMMEDIATE").await.map_err(|error| {
-        tracing::warn!(%error, "no transaction can be opened");
-        Failed::Begin
-    })?;
     let result = run_all(tx, jobs).await;
-    if result.is_err() {
+    if let Err(error) = result {
         // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
-        let _ = execute(tx, "ROLLBACK").await;
-    } else {
-        if tx.announced {
-            changes.happened();
+        let _ = roll_back(tx).await;
+        // Inside a transaction nobody else can hold the file.
+        if error::is_busy(&error) {
+            tracing::warn!(%error, "no transaction can be opened");
+            return Err(Failed::Begin);
         }
-        audit::log(&tx.recorded);
+        return Err(Failed::Job(error));
     }
-    result.map_err(Failed::Job)
+    if tx.announced {
+        changes.happened();
+    }
+    audit::log(&tx.recorded);
+    Ok(())
 }
 
 /// Why a transaction was not committed.
@@ -255,29 +256,29 @@ enum Failed {
 async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
     #[expect(clippy::cast_precision_loss, reason = "a group is small")]
     METRICS.store_group.observe(jobs.len() as f64);
-    let mut rest = jobs;
+    let (mut rest, mut begins) = (jobs, true);
     while !rest.is_empty() {
         let claims = rest.iter().map_while(|job| job.claim());
-        tx.claim_together(claims.clone()).await?;
+        if mem::take(&mut begins) {
+            tx.begin(claims.clone()).await?;
+        } else {
+            tx.claim_together(claims.clone()).await?;
+        }
         let (now, later) = rest.split_at_mut(claims.count().max(1));
         for job in now {
             job.run(tx).await?;
         }
         rest = later;
     }
-    tx.write_down().await?;
     let begun = Instant::now();
-    execute(tx, "COMMIT").await?;
+    tx.write_down_and_commit().await?;
     METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
     Ok(())
 }
 
-async fn execute(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {
-    match &mut tx.connection {
-        Connection::Sqlite(connection) => sqlx::query(statement)
-            .execute(&mut **connection)
-            .await
-            .map(|_| ()),
-        Connection::Postgres(_) => Err(sqlx::Error::WorkerCrashed),
+async fn roll_back(tx: &mut Tx) -> Result<(), sqlx::Error> {
+    if let Connection::Sqlite(connection) = &mut tx.connection {
+        sqlx::query("ROLLBACK").execute(&mut **connection).await?;
     }
+    Ok(())
 }

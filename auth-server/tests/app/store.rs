@@ -1,8 +1,13 @@
 //! The store on both databases: one transition has one winner, failures stay their own, sweeping forgets.
 
+use std::time::{Duration, Instant};
+
 use auth_server::protocol::grant::{Grant, Terms};
 use auth_server::protocol::scope::Scope;
-use auth_server::store::{Access, Document, Purpose, Store};
+use auth_server::store::{Access, Claim, Document, Error, Location, Purpose, Store};
+use futures_util::future::join_all;
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::world::{START, TestApp};
 
@@ -48,7 +53,7 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
                 Box::pin(async { Ok(()) })
             })
         });
-        let results = futures_util::future::join_all(jobs).await;
+        let results = join_all(jobs).await;
         for (n, result) in results.iter().enumerate() {
             assert_eq!(result.is_ok(), !n.is_multiple_of(3), "job {n}");
             let stored = app
@@ -74,7 +79,7 @@ async fn an_identifier_is_seen_once_by_parallel_writers() {
                 Box::pin(async { tx.note_seen(Purpose::Assertion, "j", START + 60).await })
             })
         });
-        let fresh = futures_util::future::join_all(jobs)
+        let fresh = join_all(jobs)
             .await
             .into_iter()
             .filter(|result| *result.as_ref().unwrap())
@@ -172,7 +177,7 @@ async fn database_and_master_key_are_readable_by_their_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let app = TestApp::start().await;
     app.client("spa").tokens("").await;
-    let auth_server::store::Location::Sqlite(database) = &app.server.config.store else {
+    let Location::Sqlite(database) = &app.server.config.store else {
         unreachable!()
     };
     let wal = std::path::PathBuf::from(format!("{}-wal", database.display()));
@@ -183,9 +188,47 @@ async fn database_and_master_key_are_readable_by_their_owner_alone() {
 }
 
 #[tokio::test]
+async fn while_another_process_holds_the_file_writes_are_told_that_it_is_busy() {
+    let app = TestApp::start().await;
+    let Location::Sqlite(database) = &app.server.config.store else {
+        unreachable!()
+    };
+    let options = SqliteConnectOptions::new().filename(database);
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut say = async |statement: &'static str| {
+        sqlx::query(statement).execute(&mut other).await.unwrap();
+    };
+    // The first of them begin with a claim, the last does not.
+    let codes = ["one", "two", "three", ""];
+    let writes = || {
+        codes.map(|digest| {
+            let claim = (!digest.is_empty()).then(|| Claim::of_code(digest, START));
+            app.server.store.write_after(claim, (), |tx, ()| {
+                Box::pin(async { tx.disable_user("bob", START).await })
+            })
+        })
+    };
+    say("BEGIN IMMEDIATE").await;
+    let began = Instant::now();
+    for refused in join_all(writes()).await {
+        assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    }
+    // A group waits for 5 s, and no job of it for itself.
+    assert!(
+        began.elapsed() < Duration::from_secs(14),
+        "{:?}",
+        began.elapsed()
+    );
+    say("ROLLBACK").await;
+    for written in join_all(writes()).await {
+        written.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_log_of_a_server_that_writes_without_a_rest_stays_short() {
     let app = TestApp::start().await;
-    let auth_server::store::Location::Sqlite(database) = &app.server.config.store else {
+    let Location::Sqlite(database) = &app.server.config.store else {
         unreachable!()
     };
     // 100 MB in all, of documents that replace each other.
