@@ -37,7 +37,7 @@ async fn a_run_gives_every_measure_its_value_limit_ratio_and_target() -> Result<
     ensure!(done.status.success(), "{}: {complaint}", done.status);
 
     let run: Value = serde_json::from_str(&std::fs::read_to_string(json)?)?;
-    for about in ["machine", "cores", "date", "commit", "run"] {
+    for about in ["machine", "cores", "date", "commit", "run", "steady_disk"] {
         ensure!(!run[about].is_null(), "{about} is missing: {run:#}");
     }
     let given = run["measures"].as_object().context("no measures")?;

@@ -1,6 +1,6 @@
 //! How many token requests the database itself can keep: a bare sqlx loop that runs the statements of
-//! `auth-server/src/store` and commits as the server does, with no server around it. On SQLite it runs the writes alone, many
-//! requests in one transaction, one claim after the other and then the new rows together; on PostgreSQL the reads and
+//! `auth-server/src/store`, with no server around it. On SQLite it runs the writes alone, many
+//! requests in one transaction, each claim, then the new rows of each table, then the commit as a call of its own; on PostgreSQL the reads and
 //! the one writing statement of one request after the other, on as many connections as the server has. The server itself looks up
 //! and claims for many requests at once. A test holds the statements to those of the store.
 

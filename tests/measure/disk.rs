@@ -45,14 +45,16 @@ impl Disk {
     }
 
     /// The steady one; with `--fsync-delay 0` another folder on the disk of the build.
-    pub(crate) fn steady(options: &Options, scale: &Scale) -> Result<Self> {
+    pub(crate) fn steady(real: &Disk, options: &Options, scale: &Scale) -> Result<Self> {
         let mut disk = Self::real()?;
         if options.fsync_delay == 0 {
             return Ok(disk);
         }
+        // Programs may not be loaded from files in memory everywhere.
+        let library = machine::build_slow_fsync(real.folder())?;
         let rows = scale.rows + scale.expired + scale.grants;
-        let free =
-            rustix::fs::statvfs(MEMORY).map_or(0, |memory| memory.f_bavail * memory.f_frsize);
+        let free = rustix::fs::statvfs(MEMORY).map_or(0, |files| files.f_bavail * files.f_frsize);
+        let free = free.min(machine::free_memory());
         let what = if free > rows as u64 * ROW + REST {
             let name = tempfile::Builder::new()
                 .prefix("measure-")
@@ -64,7 +66,6 @@ impl Disk {
         };
         let delay = Duration::from_millis(options.fsync_delay);
         disk.about = format!("{what}; an fsync lasts {delay:?} at least");
-        let library = machine::build_slow_fsync(disk.folder())?;
         disk.fsync = Some(SlowFsync { library, delay });
         Ok(disk)
     }

@@ -111,6 +111,25 @@ pub(crate) fn about() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Bytes of memory that programs may still take: of the machine, and of the group of processes that this one is in.
+pub(crate) fn free_memory() -> u64 {
+    let number = |path: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().parse().ok()
+    };
+    let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = machine
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    let available = available.map_or(0, |kib: u64| kib * 1024);
+    // There is no number where there is no bound.
+    let group = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    group.map_or(available, |(most, used)| {
+        available.min(most.saturating_sub(used))
+    })
+}
+
 /// The first line that a program prints; empty when there is none.
 pub(crate) fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)

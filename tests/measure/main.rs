@@ -35,6 +35,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Parser as _;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use disk::{Disk, SlowFsync};
 use growth::Sweep;
@@ -100,11 +101,7 @@ async fn main() -> ExitCode {
     let done = if let Some(raw) = options.raw.take() {
         raw.run().await
     } else {
-        // What was begun is put away: stores in memory would stay there.
-        tokio::select! {
-            done = run(options) => done,
-            _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
-        }
+        interruptible(Box::pin(run(options))).await
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,6 +109,16 @@ async fn main() -> ExitCode {
             eprintln!("cargo measure: {error:#}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// What a run began is put away when it is told to end: stores in memory would stay there.
+async fn interruptible(run: impl Future<Output = Result<()>> + Unpin) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = run => done,
+        _ = terminated.recv() => Err(anyhow!("terminated")),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("interrupted")),
     }
 }
 
@@ -131,7 +138,8 @@ async fn run(options: Options) -> Result<()> {
     let scale = Scale::of(&options);
     let mut about = machine::about();
     about.push(("run", json!(scale.text(&options))));
-    let (disk, steady) = (Disk::real()?, Disk::steady(&options, &scale)?);
+    let disk = Disk::real()?;
+    let steady = Disk::steady(&disk, &options, &scale)?;
     about.push(("steady_disk", json!(steady.about)));
     let table = Table {
         about,
@@ -185,7 +193,7 @@ impl Bench {
             None
         };
         footprint::binary(self)?;
-        self.limits()?;
+        self.limits().await?;
         self.on_steady_sqlite(&mut sweep).await?;
         self.sweep_if_due(&mut sweep).await?;
         self.on_sqlite().await?;
@@ -227,11 +235,20 @@ impl Bench {
         Ok(())
     }
 
-    fn limits(&mut self) -> Result<()> {
+    async fn limits(&mut self) -> Result<()> {
         let rounds = if self.options.quick { 50 } else { 500 };
-        let (median, longest) = raw::fsync(self.disk.folder(), rounds)?;
+        let (median, longest) = raw::fsync(&self.disk, rounds).await?;
         self.limit("fdatasync after 4 KiB, median", median, "ms");
         self.limit("fdatasync after 4 KiB, longest", longest, "ms");
+        let (median, longest) = raw::fsync(&self.steady, rounds).await?;
+        self.limit("the same on the steady disk, median", median, "ms");
+        self.limit("the same on the steady disk, longest", longest, "ms");
+        if let Some(slow) = &self.steady.fsync {
+            ensure!(
+                median >= slow.delay.as_secs_f64() * 1e3,
+                "the preloaded library does not make an fsync last longer"
+            );
+        }
         let signatures = raw::signatures(self.scale.raw / 2)?;
         self.limit("ES256 tokens signed on one core", signatures, "/s");
         Ok(())

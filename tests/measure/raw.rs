@@ -24,7 +24,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::commit;
-use crate::disk::SlowFsync;
+use crate::disk::{Disk, SlowFsync};
 use crate::server::RESOURCE;
 
 /// What this program does as a process of its own.
@@ -33,6 +33,9 @@ pub(crate) enum Raw {
     /// Serve the [`Constant`] that a file holds at `/`, and signed tokens at `/token`
     #[command(hide = true)]
     Answer { file: PathBuf },
+    /// Write 4 KiB into a new file of a folder and `fdatasync`, again and again; print the milliseconds of the median and the most
+    #[command(hide = true)]
+    Fsync { folder: PathBuf, rounds: usize },
     /// Commit the writes of a token request in a bare loop, and print the rate
     #[command(hide = true)]
     Commit {
@@ -58,6 +61,11 @@ impl Raw {
     pub(crate) async fn run(self) -> Result<()> {
         match self {
             Self::Answer { file } => serve(serde_json::from_slice(&std::fs::read(file)?)?).await,
+            Self::Fsync { folder, rounds } => {
+                let (median, most) = time_fsync(&folder, rounds)?;
+                println!("{median} {most}");
+                Ok(())
+            }
             Self::Commit {
                 kind,
                 store,
@@ -112,8 +120,38 @@ pub(crate) fn password_checks(threads: usize, time: Duration) -> Result<f64> {
     Ok(f64::from(counts.iter().sum::<u32>()) / began.elapsed().as_secs_f64())
 }
 
-/// Milliseconds of writing 4 KiB at the end of a file and `fdatasync`: the median and the most.
-pub(crate) fn fsync(folder: &Path, rounds: usize) -> Result<(f64, f64)> {
+/// Milliseconds of writing 4 KiB at the end of a file and `fdatasync`: the median and the most, as a server on this disk has it.
+pub(crate) async fn fsync(disk: &Disk, rounds: usize) -> Result<(f64, f64)> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("fsync")
+        .arg(disk.folder())
+        .arg(rounds.to_string());
+    let printed = output(command, disk.fsync.as_ref()).await?;
+    let (median, most) = printed.split_once(' ').context(printed.clone())?;
+    Ok((median.parse()?, most.parse()?))
+}
+
+/// What a process of this program prints.
+async fn output(mut command: Command, slow_fsync: Option<&SlowFsync>) -> Result<String> {
+    command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
+    if let Some(slow) = slow_fsync {
+        slow.apply(&mut command);
+    }
+    let done = command.output().await?;
+    ensure!(
+        done.status.success(),
+        "{:?} ended with {}",
+        command.as_std(),
+        done.status
+    );
+    Ok(String::from_utf8(done.stdout)?.trim().to_owned())
+}
+
+fn time_fsync(folder: &Path, rounds: usize) -> Result<(f64, f64)> {
     let mut file = tempfile::tempfile_in(folder)?;
     let mut times = Vec::new();
     for _ in 0..rounds.max(1) {
@@ -138,26 +176,12 @@ pub(crate) async fn commits(
 ) -> Result<f64> {
     let mut command = Command::new(std::env::current_exe()?);
     let kind = kind.to_possible_value().context("no name")?;
-    command
-        .args(["commit", kind.get_name(), store])
-        .args([
-            width.to_string(),
-            most.to_string(),
-            time.as_secs_f64().to_string(),
-        ])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true);
-    if let Some(slow) = slow_fsync {
-        slow.apply(&mut command);
-    }
-    let done = command.output().await?;
-    ensure!(
-        done.status.success(),
-        "the bare loop ended with {}",
-        done.status
-    );
-    Ok(String::from_utf8(done.stdout)?.trim().parse()?)
+    command.args(["commit", kind.get_name(), store]).args([
+        width.to_string(),
+        most.to_string(),
+        time.as_secs_f64().to_string(),
+    ]);
+    Ok(output(command, slow_fsync).await?.parse()?)
 }
 
 /// What a bare server answers, whatever is asked.

@@ -1,6 +1,9 @@
-//! Claims of codes and refresh tokens, those of many requests in one statement of each kind: SQLite is asked for all that stand side
+//! Claims of codes and refresh tokens, those of many requests in one call of each kind: SQLite is asked for all that stand side
 //! by side in a group of its writer, before the first of them runs. Nobody was told of any of them yet, so they may go in any
 //! order; a request without a claim among them keeps its place.
+//!
+//! A call asks what can be claimed and then claims it, which is safe because nobody else writes between the two: the transaction is
+//! opened for writing. Their counts are compared all the same.
 
 use std::collections::HashMap;
 use std::mem;
@@ -104,7 +107,7 @@ impl Tx {
     /// connection wait for each other.
     async fn claim_all<'c>(
         &mut self,
-        mut begins: bool,
+        begins: bool,
         claims: impl Iterator<Item = &'c Claim> + Clone,
     ) -> Result<(), sqlx::Error> {
         const CODES: [&str; 2] = [claim_codes!(), concat!(begin!(), "; ", claim_codes!())];
@@ -113,6 +116,7 @@ impl Tx {
             return Ok(());
         };
         let now = claims.clone().next().map(|claim| claim.now);
+        let mut is_open = !begins;
         for kind in [Kind::Code, Kind::RefreshToken] {
             let alike = |claim: &&Claim| claim.kind == kind && Some(claim.now) == now;
             let digests: Vec<&str> = claims
@@ -123,32 +127,43 @@ impl Tx {
             let Some(now) = now.filter(|_| !digests.is_empty()) else {
                 continue;
             };
-            let begins = usize::from(mem::take(&mut begins));
+            let opens = usize::from(!mem::replace(&mut is_open, true));
             let statements = match kind {
-                Kind::Code => sqlx::query_scalar(CODES[begins])
+                Kind::Code => sqlx::query_scalar(CODES[opens])
                     .bind(to_json(&digests))
                     .bind(now),
-                Kind::RefreshToken => sqlx::query_scalar(TOKENS[begins])
+                Kind::RefreshToken => sqlx::query_scalar(TOKENS[opens])
                     .bind(to_json(&digests))
                     .bind(now)
                     .bind(now - GRACE),
             };
-            // One row; all statements are through when there is no other.
-            let claimed: Vec<String> = statements.fetch_all(&mut **connection).await?;
+            let rows: Vec<String> = statements.fetch_all(&mut **connection).await?;
             let all = self.claimed.of(kind);
             let digests = digests.into_iter();
             all.extend(digests.map(|digest| (digest.to_owned(), Ahead::Lost)));
-            for claimed in claimed {
-                let claimed: Vec<(String, i64)> = serde_json::from_str(&claimed)
-                    .map_err(|error| sqlx::Error::Decode(error.into()))?;
-                let claimed = claimed.into_iter();
-                all.extend(claimed.map(|(digest, count)| (digest, Ahead::Claimed(count))));
-            }
+            let claimed = outcome(&rows)?.into_iter();
+            all.extend(claimed.map(|(digest, count)| (digest, Ahead::Claimed(count))));
         }
-        if begins {
+        if !is_open {
             sqlx::query(begin!()).execute(&mut **connection).await?;
         }
         Ok(())
+    }
+}
+
+/// What a call claimed, from its two rows: what could be claimed, with the count of each, and how many were. An error when they differ
+/// or one is missing: then nothing that was read can be relied on, and each request claims for itself.
+fn outcome(rows: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let [claimable, claimed] = rows else {
+        return Err(sqlx::Error::WorkerCrashed);
+    };
+    let claimable: Vec<(String, i64)> =
+        serde_json::from_str(claimable).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    if *claimed == claimable.len().to_string() {
+        Ok(claimable)
+    } else {
+        let counts = format!("{claimed} of {} were claimed", claimable.len());
+        Err(sqlx::Error::Decode(counts.into()))
     }
 }
 
@@ -166,6 +181,56 @@ mod tests {
         };
         let done = sqlx::raw_sql(statement).execute(&mut **connection).await;
         done.map(|_| ())
+    }
+
+    #[test]
+    fn claims_that_differ_from_what_was_read_are_an_error() {
+        let outcome = |rows: &[&str]| {
+            let rows: Vec<String> = rows.iter().copied().map(str::to_owned).collect();
+            outcome(&rows)
+        };
+        let claimed = outcome(&[r#"[["a",1],["b",0]]"#, "2"]).unwrap();
+        assert_eq!(claimed, [("a".to_owned(), 1), ("b".to_owned(), 0)]);
+        assert_eq!(outcome(&["[]", "0"]).unwrap(), []);
+        for rows in [
+            &[r#"[["a",1],["b",0]]"#, "1"][..],
+            &["[]", "1"],
+            &["[]"],
+            &[],
+            &["", "0"],
+        ] {
+            assert!(outcome(rows).is_err(), "{rows:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_of_a_group_that_fails_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location::Sqlite(folder.path().join("a.db"));
+        let store = Store::open(&location, Access::Serve).await.unwrap();
+        let added = store.write((), |tx, ()| {
+            Box::pin(run(
+                tx,
+                "INSERT INTO codes (digest, consent_id, grant_facts, redirect_uri, expires_at) VALUES ('good', 'c', '{}', '', 1795219260)",
+            ))
+        });
+        added.await.unwrap();
+        // While the first is committed, the others become one group.
+        let first = store.write((), |_, ()| Box::pin(async { Ok(()) }));
+        let claiming = store.write_after(Some(Claim::of_code("good", NOW)), (), |tx, ()| {
+            Box::pin(async { Ok(tx.claimed.take(Kind::Code, "good")) })
+        });
+        let failing = store.write((), |tx, ()| {
+            Box::pin(run(tx, "INSERT INTO nowhere VALUES (1)"))
+        });
+        let (first, claimed, failed) = tokio::join!(first, claiming, failing);
+        first.unwrap();
+        assert_eq!(claimed.unwrap(), Ahead::Claimed(0));
+        failed.unwrap_err();
+        let again = store.write_after(Some(Claim::of_code("good", NOW)), (), |tx, ()| {
+            Box::pin(async { Ok(tx.claimed.take(Kind::Code, "good")) })
+        });
+        assert_eq!(again.await.unwrap(), Ahead::Lost);
     }
 
     #[tokio::test]

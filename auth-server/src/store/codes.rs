@@ -30,8 +30,8 @@ macro_rules! count_consents {
     };
 }
 
-/// The codes of a list that can be claimed, with their consents, as one JSON text; then their claims. $1 is a JSON list of
-/// digests, $2 now.
+/// The codes of a list that can be claimed, with their consents, as one JSON text; then their claims; then how many were made. $1 is
+/// a JSON list of digests, $2 now.
 macro_rules! claim_codes {
     () => {
         concat!(
@@ -40,7 +40,8 @@ macro_rules! claim_codes {
             ")) FROM codes",
             unused!("IN (SELECT value FROM json_each($1))"),
             "; ",
-            claim_code!("IN (SELECT value FROM json_each($1))")
+            claim_code!("IN (SELECT value FROM json_each($1))"),
+            "; SELECT CAST(changes() AS TEXT)"
         )
     };
 }

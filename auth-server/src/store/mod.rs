@@ -2,8 +2,8 @@
 //! expand each body for both. SQLite writes go through one thread that commits in groups ([`writer`]); PostgreSQL
 //! commits in groups by itself.
 //!
-//! Every transition is one statement, and every write that returns rows runs inside an explicit transaction: on
-//! SQLite an autocommitted `RETURNING` hands out rows before the commit.
+//! Every transition is one statement, but for claims that SQLite's writer makes for many ([`claims`]), and every write that returns
+//! rows runs inside an explicit transaction: on SQLite an autocommitted `RETURNING` hands out rows before the commit.
 
 mod access_tokens;
 mod at_once;

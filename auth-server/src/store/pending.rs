@@ -5,7 +5,7 @@
 use std::iter::repeat_n;
 use std::mem;
 
-use sqlx::{Database, Encode, QueryBuilder, Type};
+use sqlx::{Database, Encode, QueryBuilder, Sqlite, Type};
 
 use super::{Connection, Tx, beside, to_json};
 use crate::protocol::event::Entry;
@@ -94,7 +94,7 @@ impl Tx {
         self.recorded.push((entry.clone(), now));
     }
 
-    /// Writes everything that is pending: the end of the transaction.
+    /// Writes everything that is pending: the end of a transaction of PostgreSQL.
     pub(super) async fn write_down(&mut self) -> Result<(), sqlx::Error> {
         self.write_pending().await?;
         for rows in self.recorded.chunks(ROWS) {
@@ -103,20 +103,38 @@ impl Tx {
         Ok(())
     }
 
-    /// The same and the commit, on SQLite, which takes all these statements at once.
+    /// The same and the commit, on SQLite, which takes one statement of each table and the commit at once.
     pub(super) async fn write_down_and_commit(&mut self) -> Result<(), sqlx::Error> {
+        if self.pending.grants.len().max(self.pending.tokens.len()) > ROWS {
+            self.write_pending().await?;
+        }
         let Connection::Sqlite(connection) = &mut self.connection else {
             return Err(sqlx::Error::WorkerCrashed);
         };
-        let mut statements = QueryBuilder::new("");
+        let mut events = &self.recorded[..];
+        while events.len() > ROWS {
+            let rows;
+            (rows, events) = events.split_at(ROWS);
+            EVENTS
+                .insert(rows)
+                .build()
+                .execute(&mut **connection)
+                .await?;
+        }
         let Pending { grants, tokens } = mem::take(&mut self.pending);
+        // Of one size, so that there are few texts of them all.
+        let longest = grants.len().max(tokens.len()).max(events.len());
+        let mut statements = QueryBuilder::new("");
         // A refresh token names its grant.
-        GRANTS.push_all(&mut statements, &grants);
-        TOKENS.push_all(&mut statements, &tokens);
-        EVENTS.push_all(&mut statements, &self.recorded);
-        statements.push("COMMIT");
-        statements.build().execute(&mut **connection).await?;
-        Ok(())
+        GRANTS.push_before(&mut statements, &grants, longest);
+        TOKENS.push_before(&mut statements, &tokens, longest);
+        EVENTS.push_before(&mut statements, events, longest);
+        // The row says that the commit was reached.
+        statements.push("COMMIT; SELECT 1");
+        let rows = statements.build().fetch_all(&mut **connection).await?;
+        (rows.len() == 1)
+            .then_some(())
+            .ok_or(sqlx::Error::WorkerCrashed)
     }
 
     /// Writes what other statements of this transaction may ask for.
@@ -144,33 +162,29 @@ impl<T, const COLUMNS: usize> Table<T, COLUMNS> {
         for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
     {
         let mut statement = QueryBuilder::new("");
-        self.push(&mut statement, rows);
+        self.push(&mut statement, rows, rows.len());
         statement
     }
 
-    /// Adds statements for any number of rows.
-    fn push_all<DB>(&self, statements: &mut QueryBuilder<DB>, rows: &[T])
-    where
-        DB: Database,
-        for<'q> Option<String>: Encode<'q, DB> + Type<DB>,
-        for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
-    {
-        for rows in rows.chunks(ROWS) {
-            self.push(statements, rows);
+    /// The statement, with one after it; nothing without rows.
+    fn push_before(&self, statements: &mut QueryBuilder<Sqlite>, rows: &[T], least: usize) {
+        if !rows.is_empty() {
+            self.push(statements, rows, least);
             statements.push("; ");
         }
     }
 
     /// The rows are filled up to a power of two in number, so that a database plans few statements and keeps them: with rows
     /// that begin with NULL and are left out.
-    fn push<DB>(&self, statement: &mut QueryBuilder<DB>, rows: &[T])
+    fn push<DB>(&self, statement: &mut QueryBuilder<DB>, rows: &[T], least: usize)
     where
         DB: Database,
         for<'q> Option<String>: Encode<'q, DB> + Type<DB>,
         for<'q> Option<i64>: Encode<'q, DB> + Type<DB>,
     {
         statement.push(self.into).push("SELECT * FROM (");
-        statement.push_values(self.filled_up(rows), |mut row, values| {
+        let count = least.next_power_of_two();
+        statement.push_values(self.filled_up(rows, count), |mut row, values| {
             for value in values {
                 match value {
                     Value::Text(text) => row.push_bind(text),
@@ -182,14 +196,12 @@ impl<T, const COLUMNS: usize> Table<T, COLUMNS> {
         statement.push(self.unless);
     }
 
-    fn filled_up(&self, rows: &[T]) -> impl Iterator<Item = [Value; COLUMNS]> {
-        let missing = rows.len().next_power_of_two() - rows.len();
+    /// The rows, and others of NULL until there are so many.
+    fn filled_up(&self, rows: &[T], count: usize) -> impl Iterator<Item = [Value; COLUMNS]> {
         let first = rows.first().map(self.values);
         let empty = first.map(|row| row.each_ref().map(Value::null));
-        let empty = empty
-            .into_iter()
-            .flat_map(move |row| repeat_n(row, missing));
-        rows.iter().map(self.values).chain(empty)
+        let empty = empty.into_iter().flat_map(move |row| repeat_n(row, count));
+        rows.iter().map(self.values).chain(empty).take(count)
     }
 }
 
@@ -269,9 +281,8 @@ mod tests {
             values: |number| [Value::text("row"), Value::number(*number)],
             unless: "",
         };
-        let count = |rows: usize| NUMBERS.filled_up(&vec![7; rows]).count();
-        assert_eq!([0, 1, 2, 3, 33, 64].map(count), [0, 1, 2, 4, 64, 64]);
-        let filled: Vec<_> = NUMBERS.filled_up(&[0, 1, 2]).collect();
+        let filled: Vec<_> = NUMBERS.filled_up(&[0, 1, 2], 4).collect();
+        assert_eq!(filled.len(), 4);
         let [.., last, empty] = &filled[..] else {
             panic!("{} rows", filled.len())
         };
@@ -280,5 +291,13 @@ mod tests {
             [Value::Text(Some(_)), Value::Number(Some(2))]
         ));
         assert!(matches!(empty, [Value::Text(None), Value::Number(None)]));
+        let parameters = |rows: &[i64], least| {
+            let mut statement = QueryBuilder::<Sqlite>::new("");
+            NUMBERS.push(&mut statement, rows, least);
+            statement.sql().as_str().matches('?').count()
+        };
+        assert_eq!(parameters(&[1], 1), 2);
+        assert_eq!(parameters(&[1, 2, 3], 3), 8);
+        assert_eq!(parameters(&[1], 33), 128);
     }
 }

@@ -35,14 +35,16 @@ macro_rules! claim_token {
     };
 }
 
-/// The tokens of a list that can be claimed, as one JSON text; then their claims. $1 is a JSON list of digests, $2 and $3 as above.
+/// The tokens of a list that can be claimed, as one JSON text; then their claims; then how many were made. $1 is a JSON list of
+/// digests, $2 and $3 as above.
 macro_rules! claim_tokens {
     () => {
         concat!(
             "SELECT json_group_array(json_array(digest, 1)) FROM refresh_tokens",
             alive!("IN (SELECT value FROM json_each($1))"),
             "; ",
-            claim_token!("IN (SELECT value FROM json_each($1))")
+            claim_token!("IN (SELECT value FROM json_each($1))"),
+            "; SELECT CAST(changes() AS TEXT)"
         )
     };
 }

@@ -6,7 +6,7 @@
 //! wants a token waits for it. Nor does it give the answers of what it committed: whom it woke would take its core, once for each.
 
 use std::time::Instant;
-use std::{mem, thread};
+use std::{iter, mem, thread};
 
 use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
@@ -184,19 +184,19 @@ async fn serve(
                 };
                 answering.spawn_on(answer, answers);
             }
-            // Another process holds the database: waiting as long once more for each job would not help.
-            Err(Failed::Begin) => {
-                for job in group.drain(..) {
-                    job.answer(Err(sqlx::Error::PoolTimedOut));
-                }
-            }
+            Err(Failed::Begin) => refuse(group.drain(..)),
             Err(Failed::Job(_)) => {
-                for mut job in group.drain(..) {
-                    let outcome = commit(&mut tx, std::slice::from_mut(&mut job), &changes).await;
-                    job.answer(outcome.map_err(|failed| match failed {
-                        Failed::Begin => sqlx::Error::PoolTimedOut,
-                        Failed::Job(error) => error,
-                    }));
+                let mut rest = group.drain(..);
+                while let Some(mut job) = rest.next() {
+                    match commit(&mut tx, std::slice::from_mut(&mut job), &changes).await {
+                        Ok(()) => job.answer(Ok(())),
+                        Err(Failed::Job(error)) => job.answer(Err(error)),
+                        Err(Failed::Begin) => {
+                            refuse(iter::once(job));
+                            refuse(rest);
+                            break;
+                        }
+                    }
                 }
             }
         }
@@ -227,16 +227,10 @@ async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Re
     tx.claimed.clear();
     tx.recorded.clear();
     tx.announced = false;
-    let result = run_all(tx, jobs).await;
-    if let Err(error) = result {
+    if let Err(failed) = run_all(tx, jobs).await {
         // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
         let _ = roll_back(tx).await;
-        // Inside a transaction nobody else can hold the file.
-        if error::is_busy(&error) {
-            tracing::warn!(%error, "no transaction can be opened");
-            return Err(Failed::Begin);
-        }
-        return Err(Failed::Job(error));
+        return Err(failed);
     }
     if tx.announced {
         changes.happened();
@@ -245,22 +239,46 @@ async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Re
     Ok(())
 }
 
+/// Another process holds the database: waiting as long once more for each job would not help.
+fn refuse(jobs: impl Iterator<Item = Box<dyn Job>>) {
+    for job in jobs {
+        job.answer(Err(sqlx::Error::PoolTimedOut));
+    }
+}
+
 /// Why a transaction was not committed.
 enum Failed {
-    /// It could not be opened.
+    /// It could not be opened, because somebody else writes.
     Begin,
     /// A job failed, or the commit.
     Job(sqlx::Error),
 }
 
-async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), sqlx::Error> {
+impl Failed {
+    fn of_begin(error: sqlx::Error) -> Failed {
+        if error::is_busy(&error) {
+            tracing::warn!(%error, "no transaction can be opened");
+            Failed::Begin
+        } else {
+            Failed::Job(error)
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Failed {
+        Failed::Job(error)
+    }
+}
+
+async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
     #[expect(clippy::cast_precision_loss, reason = "a group is small")]
     METRICS.store_group.observe(jobs.len() as f64);
     let (mut rest, mut begins) = (jobs, true);
     while !rest.is_empty() {
         let claims = rest.iter().map_while(|job| job.claim());
         if mem::take(&mut begins) {
-            tx.begin(claims.clone()).await?;
+            tx.begin(claims.clone()).await.map_err(Failed::of_begin)?;
         } else {
             tx.claim_together(claims.clone()).await?;
         }
