@@ -131,13 +131,15 @@ pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
         }
     }
     // The grant's id stands before the dot.
-    let grant = match jti.split_once('.') {
-        Some((grant_id, _)) => match server.store.living_grant(grant_id, jti, now).await? {
-            Some(grant) => Some(grant),
-            None => return Ok(None),
-        },
-        None if server.store.is_seen(Purpose::Revoked, jti).await? => return Ok(None),
-        None => None,
+    let grant = if jti.contains('.') {
+        let Some(grant) = server.store.living_grant(jti, now).await? else {
+            return Ok(None);
+        };
+        Some(grant)
+    } else if server.store.is_seen(Purpose::Revoked, jti).await? {
+        return Ok(None);
+    } else {
+        None
     };
     Ok(Some(Living { claims, grant }))
 }

@@ -119,11 +119,42 @@ struct GrantRow {
     revoked_at: Option<i64>,
 }
 
-#[derive(sqlx::FromRow)]
-struct LivingRow {
+/// A grant and the name of its user, by the `jti` of one of its tokens, which begins with the id of the grant.
+#[derive(Clone, sqlx::FromRow)]
+pub(super) struct LivingRow {
+    jti: String,
     username: String,
     #[sqlx(flatten)]
     grant: GrantRow,
+}
+
+macro_rules! living {
+    ($from_keys:literal, $id_of_key:literal) => {
+        concat!(
+            "SELECT k.value AS jti, g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
+             g.expires_at AS grant_expires_at, g.revoked_at, u.username FROM ",
+            $from_keys,
+            " JOIN grants g ON g.id = ",
+            $id_of_key,
+            " JOIN users u ON u.id = g.user_id WHERE g.revoked_at IS NULL AND u.disabled_at IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM seen WHERE purpose = 'revoked' AND seen.id = k.value)"
+        )
+    };
+}
+
+impl together::Row for LivingRow {
+    const SQLITE: &'static str = living!(
+        "json_each($1) AS k",
+        "substr(k.value, 1, instr(k.value, '.') - 1)"
+    );
+    const POSTGRES: &'static str = living!(
+        "unnest($1::text[]) AS k(value)",
+        "split_part(k.value, '.', 1)"
+    );
+
+    fn key(&self) -> &str {
+        &self.jti
+    }
 }
 
 impl together::Row for Row {
@@ -184,16 +215,12 @@ impl Store {
     #[tracing::instrument(target = "otel", name = "store.living_grant", skip_all)]
     pub async fn living_grant(
         &self,
-        id: &str,
         jti: &str,
         now: i64,
     ) -> Result<Option<(Grant, String)>, Error> {
-        const SQL: &str = "SELECT g.id AS grant_id, g.user_id, g.client_id, g.scope, g.resources, g.auth_time, g.amr, g.sid, g.nonce, g.terms, \
-                           g.expires_at AS grant_expires_at, g.revoked_at, u.username FROM grants g JOIN users u ON u.id = g.user_id \
-                           WHERE g.id = $1 AND g.revoked_at IS NULL AND g.expires_at > $2 AND u.disabled_at IS NULL \
-                           AND NOT EXISTS (SELECT 1 FROM seen WHERE purpose = 'revoked' AND id = $3)";
-        let row: Option<LivingRow> = read!(self, c => sqlx::query_as(SQL).bind(id).bind(now).bind(jti).fetch_optional(c).await?);
-        row.map(|row| Ok((row.grant.into_grant()?, row.username)))
+        let row: Option<LivingRow> = look_up!(self, living, jti);
+        row.filter(|row| row.grant.grant_expires_at > now)
+            .map(|row| Ok((row.grant.into_grant()?, row.username)))
             .transpose()
     }
 }

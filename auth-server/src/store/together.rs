@@ -77,6 +77,7 @@ pub(super) struct Lookups {
     pub(super) codes: Together<codes::Row>,
     pub(super) refresh_tokens: Together<refresh::Row>,
     pub(super) users: Together<users::Row>,
+    pub(super) living: Together<refresh::LivingRow>,
 }
 
 impl Lookups {
@@ -85,6 +86,7 @@ impl Lookups {
             codes: Together::start(Arc::clone(pool)),
             refresh_tokens: Together::start(Arc::clone(pool)),
             users: Together::start(Arc::clone(pool)),
+            living: Together::start(Arc::clone(pool)),
         }
     }
 }
@@ -94,8 +96,10 @@ pub(super) struct Together<R>(mpsc::Sender<Lookup<R>>);
 
 struct Lookup<R> {
     key: String,
-    answer: oneshot::Sender<Option<R>>,
+    answer: Answer<R>,
 }
+
+type Answer<R> = oneshot::Sender<Option<Arc<R>>>;
 
 impl<R: Row> Together<R> {
     fn start<C: Reads>(pool: Arc<Pool<C>>) -> Together<R> {
@@ -113,7 +117,7 @@ impl<R: Row> Together<R> {
         let (answer, found) = oneshot::channel();
         let key = key.to_owned();
         self.0.try_send(Lookup { key, answer }).ok()?;
-        found.await.ok()
+        Some(found.await.ok()?.map(Arc::unwrap_or_clone))
     }
 }
 
@@ -131,12 +135,24 @@ async fn serve<C: Reads, R: Row>(pool: Arc<Pool<C>>, mut lookups: mpsc::Receiver
                 continue;
             }
         };
-        let rows: HashMap<&str, &R> = rows.iter().map(|row| (row.key(), row)).collect();
-        for Lookup { key, answer } in group.drain(..) {
+        for (answer, row) in deal(rows, group.drain(..)) {
             // A caller that went away needs no answer.
-            let _ = answer.send(rows.get(key.as_str()).copied().cloned());
+            let _ = answer.send(row);
         }
     }
+}
+
+/// The row of each lookup. They are shared only where several asked for the same.
+fn deal<R: Row>(
+    rows: Vec<R>,
+    lookups: impl Iterator<Item = Lookup<R>>,
+) -> Vec<(Answer<R>, Option<Arc<R>>)> {
+    let rows: Vec<Arc<R>> = rows.into_iter().map(Arc::new).collect();
+    let by_key: HashMap<&str, &Arc<R>> = rows.iter().map(|row| (row.key(), row)).collect();
+    let row = |key: &str| by_key.get(key).copied().cloned();
+    lookups
+        .map(|lookup| (lookup.answer, row(&lookup.key)))
+        .collect()
 }
 
 async fn read<C: Reads, R: Row>(pool: &Pool<C>, keys: &[String]) -> Result<Vec<R>, sqlx::Error> {

@@ -59,7 +59,7 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
             let stored = app
                 .server
                 .store
-                .living_grant(&format!("gr_{n}"), "no", START)
+                .living_grant(&format!("gr_{n}.no"), START)
                 .await
                 .unwrap();
             assert_eq!(
