@@ -180,19 +180,32 @@ impl Chromium {
 
     /// Waits until the page on screen is the one with this `data-page`.
     pub(crate) async fn shows(&self, page: &str) -> Result<()> {
+        self.wait_for(page, "document.body?.dataset.page").await
+    }
+
+    /// Waits until the page on screen has an element with this id: the page before may be of the same kind.
+    pub(crate) async fn has(&self, id: &str) -> Result<()> {
+        let element = format!("document.getElementById('{id}')?.id");
+        self.wait_for(id, &element).await
+    }
+
+    /// Waits until the page is complete and this expression is what is due.
+    async fn wait_for(&self, due: &str, expression: &str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             // Between two pages there may be no document to ask.
-            let kind = self
-                .eval("document.readyState === 'complete' && document.body?.dataset.page")
+            let found = self
+                .eval(&format!(
+                    "document.readyState === 'complete' && {expression}"
+                ))
                 .await;
-            if kind.as_ref().is_ok_and(|kind| kind == page) {
+            if found.as_ref().is_ok_and(|found| found == due) {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let text = self.eval("document.body?.innerText").await?;
                 bail!(
-                    "{page} was due, but there is {kind:?} at {}: {text}",
+                    "{due} was due, but there is {found:?} at {}: {text}",
                     self.url().await?
                 );
             }

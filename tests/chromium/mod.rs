@@ -93,6 +93,7 @@ async fn a_person_mistypes_the_password_signs_in_and_allows() -> Result<()> {
         .open(&app.authorization_url(&pkce, None, "xyz"))
         .await?;
     sign_in(&chromium, &world.user.name, "not the password").await?;
+    chromium.has("error").await?;
     chromium.shows("sign-in").await?;
     ensure!(
         !chromium.text("error").await?.is_empty(),

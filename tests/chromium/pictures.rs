@@ -88,7 +88,7 @@ async fn every_page_fits_light_dark_and_phone() -> Result<()> {
     chromium.shows("sign-in").await?;
     photograph(&chromium, &folder, "sign-in").await?;
     sign_in(&chromium, &world.user.name, "not the password").await?;
-    chromium.shows("sign-in").await?;
+    chromium.has("error").await?;
     photograph(&chromium, &folder, "wrong-password").await?;
     sign_in(&chromium, &world.user.name, &world.user.password).await?;
     chromium.shows("consent").await?;

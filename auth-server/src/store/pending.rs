@@ -129,7 +129,7 @@ impl Tx {
         GRANTS.push_before(&mut statements, &grants, longest);
         TOKENS.push_before(&mut statements, &tokens, longest);
         EVENTS.push_before(&mut statements, events, longest);
-        // The row says that the commit was reached.
+        // The row says that the commit was reached. Without it nobody is told that anything was done.
         statements.push("COMMIT; SELECT 1");
         let rows = statements.build().fetch_all(&mut **connection).await?;
         (rows.len() == 1)

@@ -218,8 +218,11 @@ impl Store {
         jti: &str,
         now: i64,
     ) -> Result<Option<(Grant, String)>, Error> {
+        let Some((grant_id, _)) = jti.split_once('.') else {
+            return Ok(None);
+        };
         let row: Option<LivingRow> = look_up!(self, living, jti);
-        row.filter(|row| row.grant.grant_expires_at > now)
+        row.filter(|row| row.grant.grant_id == grant_id && row.grant.grant_expires_at > now)
             .map(|row| Ok((row.grant.into_grant()?, row.username)))
             .transpose()
     }

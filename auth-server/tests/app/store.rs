@@ -11,44 +11,48 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::world::{START, TestApp};
 
+fn grant(n: usize, user: &str) -> Grant {
+    Grant {
+        subject: user.into(),
+        id: format!("gr_{n}"),
+        client_id: "c".into(),
+        scope: Scope::default(),
+        resources: vec![],
+        auth_time: 0,
+        amr: vec![],
+        sid: "s".into(),
+        nonce: None,
+        expires_at: START + 100,
+        terms: Terms::default(),
+    }
+}
+
+async fn add_known(app: &TestApp) {
+    let known = auth_server::store::User {
+        id: "known".into(),
+        username: "known".into(),
+        password_hash: None,
+        claims: serde_json::Map::new(),
+        disabled_at: None,
+    };
+    let add = app.server.store.write(known, move |tx, known| {
+        Box::pin(async move { tx.insert_user(known, "operator", START).await })
+    });
+    assert!(add.await.unwrap());
+}
+
 #[tokio::test]
 async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
     for app in TestApp::everywhere().await {
-        let grant = |n: usize| Grant {
+        add_known(&app).await;
+        let jobs = (0..90_usize).map(|n| {
             // An unknown user breaks the foreign key: every third job fails.
-            subject: if n.is_multiple_of(3) {
-                "nobody".into()
+            let user = if n.is_multiple_of(3) {
+                "nobody"
             } else {
-                "known".into()
-            },
-            id: format!("gr_{n}"),
-            client_id: "c".into(),
-            scope: Scope::default(),
-            resources: vec![],
-            auth_time: 0,
-            amr: vec![],
-            sid: "s".into(),
-            nonce: None,
-            expires_at: START + 100,
-            terms: Terms::default(),
-        };
-        let known = auth_server::store::User {
-            id: "known".into(),
-            username: "known".into(),
-            password_hash: None,
-            claims: serde_json::Map::new(),
-            disabled_at: None,
-        };
-        app.server
-            .store
-            .write(known, move |tx, known| {
-                Box::pin(async move { tx.insert_user(known, "operator", START).await })
-            })
-            .await
-            .unwrap();
-        let jobs = (0..90).map(|n| {
-            let grant = grant(n);
-            app.server.store.write(grant, move |tx, grant| {
+                "known"
+            };
+            app.server.store.write(grant(n, user), move |tx, grant| {
                 tx.insert_grant(grant, START);
                 Box::pin(async { Ok(()) })
             })
@@ -68,6 +72,51 @@ async fn a_failing_job_fails_alone_and_the_others_of_its_group_commit() {
                 "job {n}: acknowledged is stored, refused is not"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_large_group_commits_and_each_token_finds_its_own_grant() {
+    for app in TestApp::everywhere().await {
+        add_known(&app).await;
+        let store = &app.server.store;
+        let jobs = (0..200).map(|n| {
+            store.write(grant(n, "known"), move |tx, grant| {
+                tx.insert_grant(grant, START);
+                Box::pin(async { Ok(()) })
+            })
+        });
+        for done in join_all(jobs).await {
+            done.unwrap();
+        }
+        let revoked = store.write((), |tx, ()| {
+            Box::pin(async {
+                tx.revoke_grant("gr_2", START).await?;
+                tx.note_seen(Purpose::Revoked, "gr_1.two", START + 100)
+                    .await
+            })
+        });
+        revoked.await.unwrap();
+        let expected = [
+            ("gr_1.one", Some("gr_1")),
+            ("gr_1.two", None),
+            ("gr_1.one", Some("gr_1")),
+            ("gr_1.one~two", Some("gr_1")),
+            ("gr_1.one.two", Some("gr_1")),
+            ("gr_2.one", None),
+            ("gr_1", None),
+            (".gr_1", None),
+            ("", None),
+            ("gr_unknown.one", None),
+            ("gr_199.one", Some("gr_199")),
+        ];
+        let found = expected.map(|(jti, _)| store.living_grant(jti, START));
+        for (found, (jti, id)) in join_all(found).await.into_iter().zip(expected) {
+            let found = found.unwrap().map(|(grant, _)| grant.id);
+            assert_eq!(found.as_deref(), id, "{jti}");
+        }
+        let late = store.living_grant("gr_1.one", START + 100).await.unwrap();
+        assert!(late.is_none());
     }
 }
 
