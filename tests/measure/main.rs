@@ -131,6 +131,10 @@ async fn run(options: Options) -> Result<()> {
         );
     }
     ensure!(
+        options.fsync_delay > 0 || !options.only.iter().any(|name| name.ends_with("-slow")),
+        "--fsync-delay 0 leaves out the measures `…-slow`, which --only asks for"
+    );
+    ensure!(
         !machine::said("wrk", &["-v"]).is_empty(),
         "wrk is needed (Debian: apt install wrk)"
     );

@@ -143,6 +143,7 @@ impl Tx {
             return Ok(());
         }
         let Pending { grants, tokens } = mem::take(&mut self.pending);
+        // A refresh token names its grant.
         for rows in grants.chunks(ROWS) {
             beside!(self, c => GRANTS.insert(rows).build().execute(c).await.map(|_| ()))?;
         }
