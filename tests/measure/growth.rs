@@ -132,7 +132,7 @@ impl Sweep {
 
     /// True when the first sweep comes so soon that there is no time for anything else before the quiet measure.
     pub(crate) fn is_due(&self) -> bool {
-        self.began.elapsed() + Duration::from_secs(12) > FIRST_SWEEP
+        self.began.elapsed() + Duration::from_secs(8) > FIRST_SWEEP
     }
 
     /// p99 of refresh before and during the sweep.

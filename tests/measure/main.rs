@@ -200,7 +200,7 @@ impl Bench {
         self.limits().await?;
         self.on_steady_sqlite(&mut sweep).await?;
         self.sweep_if_due(&mut sweep).await?;
-        self.on_sqlite().await?;
+        self.on_sqlite(&mut sweep).await?;
         self.sweep_if_due(&mut sweep).await?;
         self.on_postgres().await?;
         self.sweep_if_due(&mut sweep).await?;
@@ -294,13 +294,16 @@ impl Bench {
         site.close().await
     }
 
-    async fn on_sqlite(&mut self) -> Result<()> {
+    async fn on_sqlite(&mut self, sweep: &mut Option<Sweep>) -> Result<()> {
         let names = ["code-sqlite", "refresh-sqlite"];
         if !names.iter().any(|name| self.wants(name)) {
             return Ok(());
         }
         let site = Site::open(self, &self.disk, "sqlite", None).await?;
-        self.writings(&site, names, None, None).await?;
+        for writing in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
+            self.sweep_if_due(sweep).await?;
+            self.writing(&site, writing, None, None).await?;
+        }
         site.close().await
     }
 
@@ -312,18 +315,29 @@ impl Bench {
         postgres: Option<&Postgres>,
         slow: Option<&SlowFsync>,
     ) -> Result<()> {
-        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
-            if self.begins(name, &[name]) {
-                let what = Writing {
-                    name,
-                    kind,
-                    postgres,
-                    slow,
-                };
-                tokens::writing(self, site, what).await?;
-            }
+        for writing in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
+            self.writing(site, writing, postgres, slow).await?;
         }
         Ok(())
+    }
+
+    async fn writing(
+        &mut self,
+        site: &Site,
+        (name, kind): (&'static str, Kind),
+        postgres: Option<&Postgres>,
+        slow: Option<&SlowFsync>,
+    ) -> Result<()> {
+        if !self.begins(name, &[name]) {
+            return Ok(());
+        }
+        let what = Writing {
+            name,
+            kind,
+            postgres,
+            slow,
+        };
+        tokens::writing(self, site, what).await
     }
 
     async fn on_postgres(&mut self) -> Result<()> {
