@@ -1,15 +1,17 @@
-//! Claims of codes and refresh tokens, those of many requests in one call of each kind: SQLite is asked for all that stand side
+//! Claims of codes and refresh tokens, those of many requests in one statement of each kind: SQLite is asked for all that stand side
 //! by side in a group of its writer, before the first of them runs. Nobody was told of any of them yet, so they may go in any
 //! order; a request without a claim among them keeps its place.
 //!
-//! A call asks what can be claimed and then claims it, which is safe because nobody else writes between the two: the transaction is
-//! opened for writing. Their counts are compared all the same.
+//! The statement says how many it claimed and not which. Nearly always it is all of them: each was looked up a moment ago. Where one is
+//! missing, because another request was first or something was revoked meanwhile, the transaction begins again, and each request of the
+//! group claims for itself.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::mem;
 
-use super::codes::{claim_code, claim_codes, count_consents, unused};
+use super::codes::{claim_code, claim_codes, unused};
 use super::refresh::{alive, claim_token, claim_tokens};
+use super::statements::run_together;
 use super::{Connection, Tx, to_json};
 use crate::protocol::grant::GRACE;
 
@@ -49,22 +51,11 @@ impl Claim {
     }
 }
 
-/// What came of a claim before its request ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ahead {
-    /// It is not made yet.
-    Unmade,
-    /// The code or token could not be claimed.
-    Lost,
-    /// It was claimed: how many consents a code has; 1 for a token.
-    Claimed(i64),
-}
-
-/// Claims that were made ahead, by digest.
+/// Digests of what was claimed ahead: codes whose consent stands, and refresh tokens.
 #[derive(Default)]
 pub(super) struct Claimed {
-    codes: HashMap<String, Ahead>,
-    tokens: HashMap<String, Ahead>,
+    codes: HashSet<String>,
+    tokens: HashSet<String>,
 }
 
 impl Claimed {
@@ -73,12 +64,12 @@ impl Claimed {
         self.tokens.clear();
     }
 
-    /// The outcome, for the first who asks: whoever comes with the same one claims for itself.
-    pub(super) fn take(&mut self, kind: Kind, digest: &str) -> Ahead {
-        self.of(kind).remove(digest).unwrap_or(Ahead::Unmade)
+    /// True for the first who asks for what was claimed ahead: whoever comes with the same one claims for itself.
+    pub(super) fn take(&mut self, kind: Kind, digest: &str) -> bool {
+        self.of(kind).remove(digest)
     }
 
-    fn of(&mut self, kind: Kind) -> &mut HashMap<String, Ahead> {
+    fn of(&mut self, kind: Kind) -> &mut HashSet<String> {
         match kind {
             Kind::Code => &mut self.codes,
             Kind::RefreshToken => &mut self.tokens,
@@ -87,39 +78,32 @@ impl Claimed {
 }
 
 impl Tx {
-    /// Opens the transaction and claims what its first requests begin with.
-    pub(super) async fn begin<'c>(
-        &mut self,
-        claims: impl Iterator<Item = &'c Claim> + Clone,
-    ) -> Result<(), sqlx::Error> {
-        self.claim_all(true, claims).await
+    /// Opens the transaction, and claims nothing.
+    pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        if let Connection::Sqlite(connection) = &mut self.connection {
+            sqlx::query(begin!()).execute(&mut **connection).await?;
+        }
+        Ok(())
     }
 
-    /// Claims what these requests begin with. One whose clock says something else than the first one's claims for itself.
-    pub(super) async fn claim_together<'c>(
-        &mut self,
-        claims: impl Iterator<Item = &'c Claim> + Clone,
-    ) -> Result<(), sqlx::Error> {
-        self.claim_all(false, claims).await
-    }
-
+    /// Claims what these requests begin with, after opening the transaction when this `begins` it. A request whose clock says something
+    /// else than the first one's claims for itself. False when one of them could not be claimed: the transaction is of no use then, since
+    /// the others are claimed and nobody knows which.
+    ///
     /// Each kind is one call of SQLite, the first one together with the `BEGIN`: between two calls this thread and that of the
     /// connection wait for each other.
-    async fn claim_all<'c>(
+    pub(super) async fn claim_together<'c>(
         &mut self,
         begins: bool,
         claims: impl Iterator<Item = &'c Claim> + Clone,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<bool, sqlx::Error> {
         const CODES: [&str; 2] = [claim_codes!(), concat!(begin!(), "; ", claim_codes!())];
         const TOKENS: [&str; 2] = [claim_tokens!(), concat!(begin!(), "; ", claim_tokens!())];
-        let Connection::Sqlite(connection) = &mut self.connection else {
-            return Ok(());
-        };
         let now = claims.clone().next().map(|claim| claim.now);
         let mut is_open = !begins;
         for kind in [Kind::Code, Kind::RefreshToken] {
             let alike = |claim: &&Claim| claim.kind == kind && Some(claim.now) == now;
-            let digests: Vec<&str> = claims
+            let digests: HashSet<&str> = claims
                 .clone()
                 .filter(alike)
                 .map(|claim| claim.digest.as_str())
@@ -127,52 +111,51 @@ impl Tx {
             let Some(now) = now.filter(|_| !digests.is_empty()) else {
                 continue;
             };
+            let Connection::Sqlite(connection) = &mut self.connection else {
+                return Ok(true);
+            };
             let opens = usize::from(!mem::replace(&mut is_open, true));
             let statements = match kind {
-                Kind::Code => sqlx::query_scalar(CODES[opens])
-                    .bind(to_json(&digests))
-                    .bind(now),
-                Kind::RefreshToken => sqlx::query_scalar(TOKENS[opens])
+                Kind::Code => sqlx::query(CODES[opens]).bind(to_json(&digests)).bind(now),
+                Kind::RefreshToken => sqlx::query(TOKENS[opens])
                     .bind(to_json(&digests))
                     .bind(now)
                     .bind(now - GRACE),
             };
-            let rows: Vec<String> = statements.fetch_all(&mut **connection).await?;
-            let all = self.claimed.of(kind);
-            let digests = digests.into_iter();
-            all.extend(digests.map(|digest| (digest.to_owned(), Ahead::Lost)));
-            let claimed = outcome(&rows)?.into_iter();
-            all.extend(claimed.map(|(digest, count)| (digest, Ahead::Claimed(count))));
+            let changed = run_together(connection, statements, opens + 1).await?;
+            if changed != digests.len() as u64 {
+                return Ok(false);
+            }
+            let claimed = digests.into_iter().map(str::to_owned);
+            self.claimed.of(kind).extend(claimed);
         }
         if !is_open {
-            sqlx::query(begin!()).execute(&mut **connection).await?;
+            self.begin().await?;
         }
-        Ok(())
-    }
-}
-
-/// What a call claimed, from its two rows: what could be claimed, with the count of each, and how many were. An error when they differ
-/// or one is missing: then nothing that was read can be relied on, and each request claims for itself.
-fn outcome(rows: &[String]) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let [claimable, claimed] = rows else {
-        return Err(sqlx::Error::WorkerCrashed);
-    };
-    let claimable: Vec<(String, i64)> =
-        serde_json::from_str(claimable).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    if *claimed == claimable.len().to_string() {
-        Ok(claimable)
-    } else {
-        let counts = format!("{claimed} of {} were claimed", claimable.len());
-        Err(sqlx::Error::Decode(counts.into()))
+        Ok(true)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Access, Location, Store};
+    use crate::protocol::event::{Caller, Entry, Event};
+    use crate::store::{Access, Location, RefreshToken, Refreshed, Rotation, Store};
 
     const NOW: i64 = 1_795_219_200;
+    // NOW is 1795219200.
+    const ROWS: &str = "
+        INSERT INTO users (id, username, origin, claims, created_at) VALUES ('u', 'u', 'test', '{}', 0);
+        INSERT INTO consents (id, user_id, client_id, resources, redirect, scope, fingerprint, created_at, updated_at) VALUES
+            ('c', 'u', 'c', '[]', '', '', '', 0, 0);
+        INSERT INTO codes (digest, consent_id, grant_facts, redirect_uri, expires_at) VALUES
+            ('good', 'c', '{}', '', 1795219260), ('expired', 'c', '{}', '', 1795219200), ('later', 'c', '{}', '', 1795219260),
+            ('withdrawn', 'none', '{}', '', 1795219260);
+        INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, created_at, expires_at, revoked_at) VALUES
+            ('alive', 'u', 'c', '', '[]', 0, '[]', '', 0, 1795219260, NULL), ('revoked', 'u', 'c', '', '[]', 0, '[]', '', 0, 1795219260, 1);
+        INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) VALUES
+            ('good', 'alive', 'next', 0, 1795219260), ('other', 'alive', 'another', 0, 1795219260),
+            ('revoked', 'revoked', 'none', 0, 1795219260);";
 
     /// A statement on the writer's connection.
     async fn run(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {
@@ -183,97 +166,134 @@ mod tests {
         done.map(|_| ())
     }
 
-    #[test]
-    fn claims_that_differ_from_what_was_read_are_an_error() {
-        let outcome = |rows: &[&str]| {
-            let rows: Vec<String> = rows.iter().copied().map(str::to_owned).collect();
-            outcome(&rows)
-        };
-        let claimed = outcome(&[r#"[["a",1],["b",0]]"#, "2"]).unwrap();
-        assert_eq!(claimed, [("a".to_owned(), 1), ("b".to_owned(), 0)]);
-        assert_eq!(outcome(&["[]", "0"]).unwrap(), []);
-        for rows in [
-            &[r#"[["a",1],["b",0]]"#, "1"][..],
-            &["[]", "1"],
-            &["[]"],
-            &[],
-            &["", "0"],
-        ] {
-            assert!(outcome(rows).is_err(), "{rows:?}");
-        }
+    async fn store_with_rows(folder: &tempfile::TempDir) -> Store {
+        let location = Location::Sqlite(folder.path().join("a.db"));
+        let store = Store::open(&location, Access::Serve).await.unwrap();
+        let added = store.write((), |tx, ()| Box::pin(run(tx, ROWS)));
+        added.await.unwrap();
+        store
     }
 
     #[tokio::test]
     async fn a_claim_of_a_group_that_fails_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(folder.path().join("a.db"));
-        let store = Store::open(&location, Access::Serve).await.unwrap();
-        let added = store.write((), |tx, ()| {
-            Box::pin(run(
-                tx,
-                "INSERT INTO codes (digest, consent_id, grant_facts, redirect_uri, expires_at) VALUES ('good', 'c', '{}', '', 1795219260)",
-            ))
-        });
-        added.await.unwrap();
+        let store = store_with_rows(&folder).await;
         // While the first is committed, the others become one group.
         let first = store.write((), |_, ()| Box::pin(async { Ok(()) }));
-        let claiming = store.write_after(Some(Claim::of_code("good", NOW)), (), |tx, ()| {
-            Box::pin(async { Ok(tx.claimed.take(Kind::Code, "good")) })
-        });
+        let claiming = || {
+            store.write_after(Some(Claim::of_code("good", NOW)), (), |tx, ()| {
+                Box::pin(async { Ok(tx.claimed.take(Kind::Code, "good")) })
+            })
+        };
         let failing = store.write((), |tx, ()| {
             Box::pin(run(tx, "INSERT INTO nowhere VALUES (1)"))
         });
-        let (first, claimed, failed) = tokio::join!(first, claiming, failing);
+        let (first, claimed, failed) = tokio::join!(first, claiming(), failing);
         first.unwrap();
-        assert_eq!(claimed.unwrap(), Ahead::Claimed(0));
+        assert!(claimed.unwrap());
         failed.unwrap_err();
-        let again = store.write_after(Some(Claim::of_code("good", NOW)), (), |tx, ()| {
-            Box::pin(async { Ok(tx.claimed.take(Kind::Code, "good")) })
-        });
-        assert_eq!(again.await.unwrap(), Ahead::Lost);
+        assert!(!claiming().await.unwrap());
     }
 
     #[tokio::test]
-    async fn each_claim_has_its_own_outcome_and_is_told_once() {
-        // NOW is 1795219200.
-        const ROWS: &str = "
-            INSERT INTO codes (digest, consent_id, grant_facts, redirect_uri, expires_at) VALUES
-                ('good', 'c', '{}', '', 1795219260), ('expired', 'c', '{}', '', 1795219200), ('later', 'c', '{}', '', 1795219260);
-            INSERT INTO users (id, username, origin, claims, created_at) VALUES ('u', 'u', 'test', '{}', 0);
-            INSERT INTO grants (id, user_id, client_id, scope, resources, auth_time, amr, sid, created_at, expires_at, revoked_at) VALUES
-                ('alive', 'u', 'c', '', '[]', 0, '[]', '', 0, 1795219260, NULL), ('revoked', 'u', 'c', '', '[]', 0, '[]', '', 0, 1795219260, 1);
-            INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) VALUES
-                ('good', 'alive', 'next', 0, 1795219260), ('revoked', 'revoked', 'none', 0, 1795219260);";
+    async fn in_a_group_with_a_claim_that_is_lost_each_has_its_own_outcome() {
         let folder = tempfile::tempdir().unwrap();
-        let location = Location::Sqlite(folder.path().join("a.db"));
-        let store = Store::open(&location, Access::Serve).await.unwrap();
-        let outcomes = store.write((), |tx, ()| {
+        let store = store_with_rows(&folder).await;
+        let rotate = |digest: &str, successor: &str| {
+            let successor = RefreshToken {
+                digest: successor.to_owned(),
+                successor: format!("after {successor}"),
+                grant_id: "alive".to_owned(),
+                created_at: NOW,
+                expires_at: NOW + 60,
+            };
+            let user = "u".to_owned();
+            let entry = Entry::new(digest.to_owned(), Event::SignIn { user }, Caller::Operator);
+            let (digest, opaque) = (digest.to_owned(), None);
+            store.rotate(
+                Rotation {
+                    digest,
+                    successor,
+                    opaque,
+                },
+                entry,
+            )
+        };
+        let first = store.write((), |_, ()| Box::pin(async { Ok(()) }));
+        let (_, good, revoked, other, again) = tokio::join!(
+            first,
+            rotate("good", "next"),
+            rotate("revoked", "none"),
+            rotate("other", "another"),
+            rotate("good", "next"),
+        );
+        assert_eq!(good.unwrap(), Refreshed::Rotated);
+        assert_eq!(revoked.unwrap(), Refreshed::Lost);
+        assert_eq!(other.unwrap(), Refreshed::Rotated);
+        assert_eq!(again.unwrap(), Refreshed::Rotated);
+        for (digest, is_kept) in [("next", true), ("another", true), ("none", false)] {
+            let kept = store.refresh_token(digest).await.unwrap();
+            assert_eq!(kept.is_some(), is_kept, "{digest}");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_are_claimed_or_none_counts_and_each_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_with_rows(&folder).await;
+        let told = store.write((), |tx, ()| {
             Box::pin(async move {
-                run(tx, ROWS).await?;
                 let claims = [
                     Claim::of_code("good", NOW),
-                    Claim::of_code("expired", NOW),
-                    Claim::of_code("unknown", NOW),
+                    Claim::of_code("good", NOW),
+                    // Its clock differs, so it claims for itself.
                     Claim::of_code("later", NOW + 1),
                     Claim::of_token("good", NOW),
-                    Claim::of_token("revoked", NOW),
+                    Claim::of_token("other", NOW),
                 ];
-                tx.claim_together(claims.iter()).await?;
-                let codes = ["good", "expired", "unknown", "later", "good"];
+                let all = tx.claim_together(false, claims.iter()).await?;
+                let codes = ["good", "later", "good"];
                 let codes = codes.map(|digest| tx.claimed.take(Kind::Code, digest));
-                let tokens = ["good", "revoked"];
+                let tokens = ["good", "other", "good", "revoked"];
                 let tokens = tokens.map(|digest| tx.claimed.take(Kind::RefreshToken, digest));
-                // Of one token several requests may come within its grace; of a code one.
-                tx.claim_together(claims.iter()).await?;
-                let code = tx.claimed.take(Kind::Code, "good");
-                let token = tx.claimed.take(Kind::RefreshToken, "good");
-                Ok((codes, tokens, code, token))
+                // Of a code there is one claim; of a token several requests may come within its grace.
+                let code = tx.claim_together(false, claims[..1].iter()).await?;
+                let token = tx.claim_together(false, claims[3..].iter()).await?;
+                Ok(((all, codes, tokens), (code, token)))
             })
         });
-        let (codes, tokens, code, token) = outcomes.await.unwrap();
-        let (lost, unmade) = (Ahead::Lost, Ahead::Unmade);
-        assert_eq!(codes, [Ahead::Claimed(0), lost, lost, unmade, unmade]);
-        assert_eq!(tokens, [Ahead::Claimed(1), lost]);
-        assert_eq!((code, token), (lost, Ahead::Claimed(1)));
+        let ((all, codes, tokens), again) = told.await.unwrap();
+        assert!(all);
+        assert_eq!(codes, [true, false, false]);
+        assert_eq!(tokens, [true, true, false, false]);
+        assert_eq!(again, (false, true));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_claimed_refuses_those_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store_with_rows(&folder).await;
+        for missing in [
+            Claim::of_code("expired", NOW),
+            Claim::of_code("withdrawn", NOW),
+            Claim::of_code("unknown", NOW),
+            Claim::of_token("revoked", NOW),
+            Claim::of_token("unknown", NOW),
+            Claim::of_token("good", NOW + 60),
+        ] {
+            let beside = match missing.kind {
+                Kind::Code => Claim::of_code("later", missing.now),
+                Kind::RefreshToken => Claim::of_token("other", missing.now),
+            };
+            let told = store.write([beside, missing], |tx, claims| {
+                Box::pin(async move {
+                    let all = tx.claim_together(false, claims.iter()).await?;
+                    run(tx, "UPDATE codes SET used_at = NULL").await?;
+                    run(tx, "UPDATE refresh_tokens SET rotated_at = NULL").await?;
+                    Ok((all, tx.claimed.take(claims[0].kind, &claims[0].digest)))
+                })
+            });
+            assert_eq!(told.await.unwrap(), (false, false));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Authorization codes: facts that never change, and one transition from unused to used.
 
-use super::claims::{self, Ahead};
+use super::claims;
 use super::together::{Reads as _, by_keys, look_up};
 use super::{Error, Store, Tx, User, beside, from_json, to_json, together, write};
 use crate::protocol::grant::CodeRow;
@@ -23,36 +23,26 @@ macro_rules! claim_code {
     };
 }
 
-/// How many consents a code has.
-macro_rules! count_consents {
-    () => {
-        "(SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
-    };
-}
-
-/// The codes of a list that can be claimed, with their consents, as one JSON text; then their claims; then how many were made. $1 is
-/// a JSON list of digests, $2 now.
+/// Claims the codes of a list that can be claimed and redeemed: $1 is a JSON list of digests, $2 now.
 macro_rules! claim_codes {
     () => {
         concat!(
-            "SELECT json_group_array(json_array(digest, ",
-            count_consents!(),
-            ")) FROM codes",
-            unused!("IN (SELECT value FROM json_each($1))"),
-            "; ",
             claim_code!("IN (SELECT value FROM json_each($1))"),
-            "; SELECT CAST(changes() AS TEXT)"
+            " AND EXISTS (SELECT 1 FROM consents WHERE consents.id = codes.consent_id)"
         )
     };
 }
 
-pub(super) use {claim_code, claim_codes, count_consents, unused};
+pub(super) use {claim_code, claim_codes, unused};
 
 /// Reads codes on PostgreSQL, each with the user who gave the consent to it; $1 is an array of digests.
 pub const READ_CODES: &str = <Row as together::Row>::POSTGRES;
 
 /// Claims a code and counts its consents: $1 the digest, $2 now.
-pub const CLAIM_CODE: &str = concat!(claim_code!("= $1"), " RETURNING ", count_consents!());
+pub const CLAIM_CODE: &str = concat!(
+    claim_code!("= $1"),
+    " RETURNING (SELECT COUNT(*) FROM consents WHERE consents.id = codes.consent_id)"
+);
 
 /// What came of redeeming a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,12 +143,10 @@ impl Tx {
         row: &CodeRow,
         now: i64,
     ) -> Result<Redeemed, sqlx::Error> {
-        let claimed = match self.claimed.take(claims::Kind::Code, digest) {
-            Ahead::Claimed(consents) => Some(consents),
-            Ahead::Lost => None,
-            Ahead::Unmade => {
-                beside!(self, c => sqlx::query_scalar(CLAIM_CODE).bind(digest).bind(now).fetch_optional(c).await?)
-            }
+        let claimed: Option<i64> = if self.claimed.take(claims::Kind::Code, digest) {
+            Some(1)
+        } else {
+            beside!(self, c => sqlx::query_scalar(CLAIM_CODE).bind(digest).bind(now).fetch_optional(c).await?)
         };
         let Some(consents) = claimed else {
             return Ok(Redeemed::Replayed);

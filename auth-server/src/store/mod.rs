@@ -34,6 +34,7 @@ mod requests;
 mod resources;
 mod seen;
 mod sessions;
+mod statements;
 mod sweep;
 mod together;
 mod transaction;

@@ -7,6 +7,7 @@ use std::mem;
 
 use sqlx::{Database, Encode, QueryBuilder, Sqlite, Type};
 
+use super::statements::run_together;
 use super::{Connection, Tx, beside, to_json};
 use crate::protocol::event::Entry;
 use crate::protocol::grant::{Grant, Terms};
@@ -126,15 +127,12 @@ impl Tx {
         let longest = grants.len().max(tokens.len()).max(events.len());
         let mut statements = QueryBuilder::new("");
         // A refresh token names its grant.
-        GRANTS.push_before(&mut statements, &grants, longest);
-        TOKENS.push_before(&mut statements, &tokens, longest);
-        EVENTS.push_before(&mut statements, events, longest);
-        // The row says that the commit was reached. Without it nobody is told that anything was done.
-        statements.push("COMMIT; SELECT 1");
-        let rows = statements.build().fetch_all(&mut **connection).await?;
-        (rows.len() == 1)
-            .then_some(())
-            .ok_or(sqlx::Error::WorkerCrashed)
+        let count = GRANTS.push_before(&mut statements, &grants, longest)
+            + TOKENS.push_before(&mut statements, &tokens, longest)
+            + EVENTS.push_before(&mut statements, events, longest);
+        statements.push("COMMIT");
+        run_together(connection, statements.build(), count + 1).await?;
+        Ok(())
     }
 
     /// Writes what other statements of this transaction may ask for.
@@ -167,12 +165,19 @@ impl<T, const COLUMNS: usize> Table<T, COLUMNS> {
         statement
     }
 
-    /// The statement, with one after it; nothing without rows.
-    fn push_before(&self, statements: &mut QueryBuilder<Sqlite>, rows: &[T], least: usize) {
-        if !rows.is_empty() {
-            self.push(statements, rows, least);
-            statements.push("; ");
+    /// The statement, with one after it; nothing without rows. Gives the number of statements.
+    fn push_before(
+        &self,
+        statements: &mut QueryBuilder<Sqlite>,
+        rows: &[T],
+        least: usize,
+    ) -> usize {
+        if rows.is_empty() {
+            return 0;
         }
+        self.push(statements, rows, least);
+        statements.push("; ");
+        1
     }
 
     /// The rows are filled up to a power of two in number, so that a database plans few statements and keeps them: with rows

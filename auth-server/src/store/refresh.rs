@@ -1,7 +1,7 @@
 //! Refresh tokens. Each row knows the digest of its successor, which is derived from the token itself, so parallel
 //! refreshes meet at the same successor and a family never forks (rule A-47).
 
-use super::claims::{self, Ahead};
+use super::claims;
 use super::pending::terms;
 use super::together::{Reads as _, by_keys, look_up};
 use super::{
@@ -35,17 +35,10 @@ macro_rules! claim_token {
     };
 }
 
-/// The tokens of a list that can be claimed, as one JSON text; then their claims; then how many were made. $1 is a JSON list of
-/// digests, $2 and $3 as above.
+/// Claims the tokens of a list that can be claimed: $1 is a JSON list of digests, $2 and $3 as above.
 macro_rules! claim_tokens {
     () => {
-        concat!(
-            "SELECT json_group_array(json_array(digest, 1)) FROM refresh_tokens",
-            alive!("IN (SELECT value FROM json_each($1))"),
-            "; ",
-            claim_token!("IN (SELECT value FROM json_each($1))"),
-            "; SELECT CAST(changes() AS TEXT)"
-        )
+        claim_token!("IN (SELECT value FROM json_each($1))")
     };
 }
 
@@ -293,19 +286,13 @@ impl Tx {
     /// Rotates a token while it has standing: alive, and not rotated or still within its grace.
     pub(super) async fn rotate(&mut self, rotation: &Rotation) -> Result<Refreshed, sqlx::Error> {
         let now = rotation.successor.created_at;
-        let claimed = match self
+        let claimed = self
             .claimed
             .take(claims::Kind::RefreshToken, &rotation.digest)
-        {
-            Ahead::Claimed(_) => true,
-            Ahead::Lost => false,
-            Ahead::Unmade => {
-                beside!(self, c => sqlx::query(CLAIM_TOKEN)
+            || beside!(self, c => sqlx::query(CLAIM_TOKEN)
                 .bind(&rotation.digest).bind(now).bind(now - GRACE)
                 .execute(c).await?.rows_affected())
-                    == 1
-            }
-        };
+                == 1;
         if !claimed {
             return Ok(Refreshed::Lost);
         }

@@ -177,7 +177,9 @@ async fn serve(
         match commit(&mut tx, &mut group, &changes).await {
             Ok(()) => {
                 let done = mem::replace(&mut group, Vec::with_capacity(GROUP));
-                let answer = async {
+                let recorded = mem::take(&mut tx.recorded);
+                let answer = async move {
+                    audit::log(&recorded);
                     for job in done {
                         job.answer(Ok(()));
                     }
@@ -189,13 +191,16 @@ async fn serve(
                 let mut rest = group.drain(..);
                 while let Some(mut job) = rest.next() {
                     match commit(&mut tx, std::slice::from_mut(&mut job), &changes).await {
-                        Ok(()) => job.answer(Ok(())),
-                        Err(Failed::Job(error)) => job.answer(Err(error)),
+                        Ok(()) => {
+                            audit::log(&tx.recorded);
+                            job.answer(Ok(()));
+                        }
                         Err(Failed::Begin) => {
                             refuse(iter::once(job));
                             refuse(rest);
                             break;
                         }
+                        Err(Failed::Job(error)) => job.answer(Err(error)),
                     }
                 }
             }
@@ -223,20 +228,33 @@ async fn serve(
 
 /// Runs the jobs in one transaction; on any error nothing of them remains.
 async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Result<(), Failed> {
-    tx.pending.clear();
-    tx.claimed.clear();
-    tx.recorded.clear();
-    tx.announced = false;
-    if let Err(failed) = run_all(tx, jobs).await {
-        // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
-        let _ = roll_back(tx).await;
-        return Err(failed);
+    #[expect(clippy::cast_precision_loss, reason = "a group is small")]
+    METRICS.store_group.observe(jobs.len() as f64);
+    if !attempt(tx, jobs, true).await? {
+        attempt(tx, jobs, false).await?;
     }
     if tx.announced {
         changes.happened();
     }
-    audit::log(&tx.recorded);
     Ok(())
+}
+
+/// The same with all claims made `ahead`, or with none. False when one of those could not be made.
+async fn attempt(tx: &mut Tx, jobs: &mut [Box<dyn Job>], ahead: bool) -> Result<bool, Failed> {
+    tx.pending.clear();
+    tx.claimed.clear();
+    tx.recorded.clear();
+    tx.announced = false;
+    let done = if ahead {
+        run_claimed(tx, jobs).await
+    } else {
+        run_all(tx, jobs).await.map(|()| true)
+    };
+    if !matches!(done, Ok(true)) {
+        // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
+        let _ = roll_back(tx).await;
+    }
+    done
 }
 
 /// Another process holds the database: waiting as long once more for each job would not help.
@@ -271,23 +289,39 @@ impl From<sqlx::Error> for Failed {
     }
 }
 
-async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
-    #[expect(clippy::cast_precision_loss, reason = "a group is small")]
-    METRICS.store_group.observe(jobs.len() as f64);
+/// False when a claim could not be made.
+async fn run_claimed(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<bool, Failed> {
     let (mut rest, mut begins) = (jobs, true);
     while !rest.is_empty() {
         let claims = rest.iter().map_while(|job| job.claim());
-        if mem::take(&mut begins) {
-            tx.begin(claims.clone()).await.map_err(Failed::of_begin)?;
+        let claimed = tx.claim_together(begins, claims.clone()).await;
+        let refused = if begins {
+            Failed::of_begin
         } else {
-            tx.claim_together(claims.clone()).await?;
+            Failed::Job
+        };
+        if !claimed.map_err(refused)? {
+            return Ok(false);
         }
         let (now, later) = rest.split_at_mut(claims.count().max(1));
         for job in now {
             job.run(tx).await?;
         }
-        rest = later;
+        (rest, begins) = (later, false);
     }
+    write_down(tx).await?;
+    Ok(true)
+}
+
+async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    tx.begin().await.map_err(Failed::of_begin)?;
+    for job in jobs {
+        job.run(tx).await?;
+    }
+    Ok(write_down(tx).await?)
+}
+
+async fn write_down(tx: &mut Tx) -> Result<(), sqlx::Error> {
     let begun = Instant::now();
     tx.write_down_and_commit().await?;
     METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
