@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::raw::Raw;
+use crate::tokens::WAITING;
 
 /// Every measure, in the order of the table.
 pub(crate) const MEASURES: [&str; 19] = [
@@ -50,7 +51,7 @@ pub(crate) struct Options {
     /// Measure this program instead of building one
     #[arg(long, value_name = "PATH")]
     pub(crate) auth_server: Option<PathBuf>,
-    /// Connections of each load
+    /// Connections of each load; twice as many for codes and refresh tokens
     #[arg(long, value_name = "COUNT", default_value_t = 128)]
     pub(crate) connections: usize,
     /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick
@@ -144,10 +145,11 @@ impl Scale {
             ..
         } = self;
         format!(
-            "{}{} connections, loads of {seconds} s after {warm} s to warm up, {turns} turns; stores of up to {rows} rows, {expired} expired, {grants} grants, \
+            "{}{} connections, {} for codes and refresh tokens, loads of {seconds} s after {warm} s to warm up, {turns} turns; stores of up to {rows} rows, {expired} expired, {grants} grants, \
              {clients} clients",
             if options.quick { "--quick, " } else { "" },
-            options.connections
+            options.connections,
+            WAITING * options.connections
         )
     }
 }
