@@ -199,10 +199,8 @@ impl Bench {
         footprint::binary(self)?;
         self.limits().await?;
         self.on_steady_sqlite(&mut sweep).await?;
-        self.sweep_if_due(&mut sweep).await?;
         self.on_sqlite(&mut sweep).await?;
-        self.sweep_if_due(&mut sweep).await?;
-        self.on_postgres().await?;
+        self.on_postgres(&mut sweep).await?;
         self.sweep_if_due(&mut sweep).await?;
         if self.begins("memory, start, stop", &footprint::MEASURES) {
             footprint::footprint(self).await?;
@@ -282,10 +280,10 @@ impl Bench {
         if self.begins("discovery and key set", &["discovery", "jwks"]) {
             documents::documents(self, &site).await?;
         }
-        self.sweep_if_due(sweep).await?;
         if let Some(slow) = self.steady.fsync.clone() {
             let names = ["code-sqlite-slow", "refresh-sqlite-slow"];
-            self.writings(&site, names, None, Some(&slow)).await?;
+            self.writings(&site, names, None, Some(&slow), sweep)
+                .await?;
         }
         self.sweep_if_due(sweep).await?;
         if self.begins("sign-in", &["sign-in", "sign-in-storm"]) {
@@ -300,10 +298,7 @@ impl Bench {
             return Ok(());
         }
         let site = Site::open(self, &self.disk, "sqlite", None).await?;
-        for writing in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
-            self.sweep_if_due(sweep).await?;
-            self.writing(&site, writing, None, None).await?;
-        }
+        self.writings(&site, names, None, None, sweep).await?;
         site.close().await
     }
 
@@ -314,33 +309,24 @@ impl Bench {
         names: [&'static str; 2],
         postgres: Option<&Postgres>,
         slow: Option<&SlowFsync>,
+        sweep: &mut Option<Sweep>,
     ) -> Result<()> {
-        for writing in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
-            self.writing(site, writing, postgres, slow).await?;
+        for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
+            self.sweep_if_due(sweep).await?;
+            if self.begins(name, &[name]) {
+                let what = Writing {
+                    name,
+                    kind,
+                    postgres,
+                    slow,
+                };
+                tokens::writing(self, site, what).await?;
+            }
         }
         Ok(())
     }
 
-    async fn writing(
-        &mut self,
-        site: &Site,
-        (name, kind): (&'static str, Kind),
-        postgres: Option<&Postgres>,
-        slow: Option<&SlowFsync>,
-    ) -> Result<()> {
-        if !self.begins(name, &[name]) {
-            return Ok(());
-        }
-        let what = Writing {
-            name,
-            kind,
-            postgres,
-            slow,
-        };
-        tokens::writing(self, site, what).await
-    }
-
-    async fn on_postgres(&mut self) -> Result<()> {
+    async fn on_postgres(&mut self, sweep: &mut Option<Sweep>) -> Result<()> {
         let names = ["code-postgres", "refresh-postgres"];
         if !names.iter().any(|name| self.wants(name)) {
             return Ok(());
@@ -354,7 +340,8 @@ impl Bench {
         };
         let url = postgres.database("measured").await?;
         let site = Site::open(self, &self.disk, "postgres", Some(&url)).await?;
-        self.writings(&site, names, Some(&postgres), None).await?;
+        self.writings(&site, names, Some(&postgres), None, sweep)
+            .await?;
         site.close().await?;
         postgres.stop().await
     }

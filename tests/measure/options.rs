@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::raw::Raw;
-use crate::tokens::WAITING;
 
 /// Every measure, in the order of the table.
 pub(crate) const MEASURES: [&str; 19] = [
@@ -94,6 +93,13 @@ pub(crate) struct Scale {
     pub(crate) refreshes: usize,
 }
 
+impl Options {
+    /// Connections of codes and refresh tokens: while some wait for a commit, others are at work.
+    pub(crate) fn writing_connections(&self) -> usize {
+        2 * self.connections
+    }
+}
+
 impl Scale {
     pub(crate) fn of(options: &Options) -> Self {
         let Options {
@@ -145,11 +151,11 @@ impl Scale {
             ..
         } = self;
         format!(
-            "{}{} connections, {} for codes and refresh tokens, loads of {seconds} s after {warm} s to warm up, {turns} turns; stores of up to {rows} rows, {expired} expired, {grants} grants, \
-             {clients} clients",
+            "{}{} connections, {} for codes and refresh tokens, loads of {seconds} s after {warm} s to warm up, {turns} turns; \
+             stores of up to {rows} rows, {expired} expired, {grants} grants, {clients} clients",
             if options.quick { "--quick, " } else { "" },
             options.connections,
-            WAITING * options.connections
+            options.writing_connections()
         )
     }
 }

@@ -20,8 +20,6 @@ use crate::turns::Turn;
 const POSTGRES_CONNECTIONS: usize = 32;
 /// Most requests of one `SQLite` transaction, as in `auth-server/src/store/writer.rs`.
 const GROUP: usize = 256;
-/// How many times the usual connections post codes and refresh tokens: while some wait for a commit, others are at work.
-pub(crate) const WAITING: usize = 2;
 /// What a disk with an ordinary fsync must carry, in requests a second.
 const SLOW_DISK_RATE: f64 = 5_000.0;
 /// Introspections a second of one core.
@@ -95,7 +93,7 @@ pub(crate) async fn writing(bench: &mut Bench, site: &Site, what: Writing<'_>) -
             (POSTGRES_CONNECTIONS, 4_000.0, url)
         } else {
             let file = site.place.folder.join(format!("{name}-{turn}.db"));
-            let width = (WAITING * bench.options.connections).min(GROUP);
+            let width = bench.options.writing_connections().min(GROUP);
             (width, 12_000.0, file.display().to_string())
         };
         let (time, most) = (bench.scale.raw, pace * bench.scale.raw.as_secs_f64());
@@ -131,7 +129,7 @@ pub(crate) async fn writing(bench: &mut Bench, site: &Site, what: Writing<'_>) -
 /// Drives codes or refresh tokens, each used once; more are prepared when they do not last.
 async fn redeem(bench: &Bench, site: &Site, kind: Kind, expected_rate: f64) -> Result<Outcome> {
     let seconds = Duration::from_secs(bench.scale.seconds + bench.scale.warm).as_secs_f64();
-    let connections = WAITING * bench.options.connections;
+    let connections = bench.options.writing_connections();
     let mut count = (expected_rate * seconds * 1.25) as usize + 2_000;
     loop {
         let bodies: Vec<String> = match kind {

@@ -158,6 +158,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn sqlite_is_compiled_without_what_its_connections_would_share() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let options: Vec<String> = sqlx::query_scalar("PRAGMA compile_options")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let has = |option: &str| options.iter().any(|known| known == option);
+        let why = "is LIBSQLITE3_FLAGS of .cargo/config.toml in force?";
+        assert!(has("DEFAULT_MEMSTATUS=0"), "{why}");
+        assert!(has("DEFAULT_PCACHE_INITSZ=128"), "{why}");
+        assert!(!has("ENABLE_MEMORY_MANAGEMENT"), "{why}");
+    }
+
+    #[tokio::test]
     async fn a_log_that_grew_long_begins_anew_also_while_somebody_writes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");

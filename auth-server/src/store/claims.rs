@@ -7,7 +7,6 @@
 //! group claims for itself.
 
 use std::collections::HashSet;
-use std::mem;
 
 use super::codes::{claim_code, claim_codes, unused};
 use super::refresh::{alive, claim_token, claim_tokens};
@@ -44,7 +43,7 @@ impl Claim {
         Claim { kind, digest, now }
     }
 
-    /// Of the refresh token with this digest.
+    /// Of the refresh token with this digest, at `now`, in unix seconds.
     pub(super) fn of_token(digest: &str, now: i64) -> Claim {
         let (kind, digest) = (Kind::RefreshToken, digest.to_owned());
         Claim { kind, digest, now }
@@ -86,9 +85,9 @@ impl Tx {
         Ok(())
     }
 
-    /// Claims what these requests begin with, after opening the transaction when this `begins` it. A request whose clock says something
-    /// else than the first one's claims for itself. False when one of them could not be claimed: the transaction is of no use then, since
-    /// the others are claimed and nobody knows which.
+    /// Claims what these requests begin with, and opens the transaction before that if it `begins` here. A request whose clock says
+    /// something else than the first one's claims for itself. False when a claim was lost: the caller must roll back, because the others
+    /// are made and nobody knows which.
     ///
     /// Each kind is one call of SQLite, the first one together with the `BEGIN`: between two calls this thread and that of the
     /// connection wait for each other.
@@ -99,6 +98,9 @@ impl Tx {
     ) -> Result<bool, sqlx::Error> {
         const CODES: [&str; 2] = [claim_codes!(), concat!(begin!(), "; ", claim_codes!())];
         const TOKENS: [&str; 2] = [claim_tokens!(), concat!(begin!(), "; ", claim_tokens!())];
+        let Connection::Sqlite(connection) = &mut self.connection else {
+            return Err(sqlx::Error::WorkerCrashed);
+        };
         let now = claims.clone().next().map(|claim| claim.now);
         let mut is_open = !begins;
         for kind in [Kind::Code, Kind::RefreshToken] {
@@ -111,18 +113,17 @@ impl Tx {
             let Some(now) = now.filter(|_| !digests.is_empty()) else {
                 continue;
             };
-            let Connection::Sqlite(connection) = &mut self.connection else {
-                return Ok(true);
+            let opens = usize::from(!is_open);
+            is_open = true;
+            let list = to_json(&digests);
+            let text = match kind {
+                Kind::Code => sqlx::query(CODES[opens]).bind(list).bind(now),
+                Kind::RefreshToken => {
+                    let text = sqlx::query(TOKENS[opens]);
+                    text.bind(list).bind(now).bind(now - GRACE)
+                }
             };
-            let opens = usize::from(!mem::replace(&mut is_open, true));
-            let statements = match kind {
-                Kind::Code => sqlx::query(CODES[opens]).bind(to_json(&digests)).bind(now),
-                Kind::RefreshToken => sqlx::query(TOKENS[opens])
-                    .bind(to_json(&digests))
-                    .bind(now)
-                    .bind(now - GRACE),
-            };
-            let changed = run_together(connection, statements, opens + 1).await?;
+            let changed = run_together(connection, text, 1 + opens).await?;
             if changed != digests.len() as u64 {
                 return Ok(false);
             }
@@ -138,12 +139,17 @@ impl Tx {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
     use super::*;
     use crate::protocol::event::{Caller, Entry, Event};
-    use crate::store::{Access, Location, RefreshToken, Refreshed, Rotation, Store};
+    use crate::store::{Access, Location, RefreshToken, Refreshed, Rotation, Store, beside};
 
     const NOW: i64 = 1_795_219_200;
-    // NOW is 1795219200.
+    // …200 is NOW, …260 a minute later, …140 a minute before.
     const ROWS: &str = "
         INSERT INTO users (id, username, origin, claims, created_at) VALUES ('u', 'u', 'test', '{}', 0);
         INSERT INTO consents (id, user_id, client_id, resources, redirect, scope, fingerprint, created_at, updated_at) VALUES
@@ -155,7 +161,10 @@ mod tests {
             ('alive', 'u', 'c', '', '[]', 0, '[]', '', 0, 1795219260, NULL), ('revoked', 'u', 'c', '', '[]', 0, '[]', '', 0, 1795219260, 1);
         INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at) VALUES
             ('good', 'alive', 'next', 0, 1795219260), ('other', 'alive', 'another', 0, 1795219260),
-            ('revoked', 'revoked', 'none', 0, 1795219260);";
+            ('revoked', 'revoked', 'none', 0, 1795219260), ('expired', 'alive', 'none', 0, 1795219200),
+            ('before the last', 'alive', 'the last', 0, 1795219260);
+        INSERT INTO refresh_tokens (digest, grant_id, successor, created_at, expires_at, rotated_at) VALUES
+            ('long rotated', 'alive', 'none', 0, 1795219260, 1795219139), ('the last', 'alive', 'none', 0, 1795219260, 1795219200);";
 
     /// A statement on the writer's connection.
     async fn run(tx: &mut Tx, statement: &'static str) -> Result<(), sqlx::Error> {
@@ -174,12 +183,36 @@ mod tests {
         store
     }
 
+    /// Runs `jobs` as one group: they wait in the queue, so many of them, while the writer is kept at another.
+    async fn as_one_group<T>(store: &Store, count: usize, jobs: impl Future<Output = T>) -> T {
+        let (begun, may_end) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let gates = (Arc::clone(&begun), Arc::clone(&may_end));
+        let first = store.write(gates, |_, (begun, may_end)| {
+            Box::pin(async {
+                begun.add_permits(1);
+                let _ = may_end.acquire().await;
+                Ok(())
+            })
+        });
+        let queued = async {
+            let _ = begun.acquire().await;
+            let open = async {
+                while store.load().queued < count {
+                    tokio::task::yield_now().await;
+                }
+                may_end.add_permits(1);
+            };
+            tokio::join!(jobs, open).0
+        };
+        let (first, done) = tokio::join!(first, queued);
+        first.unwrap();
+        done
+    }
+
     #[tokio::test]
     async fn a_claim_of_a_group_that_fails_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = store_with_rows(&folder).await;
-        // While the first is committed, the others become one group.
-        let first = store.write((), |_, ()| Box::pin(async { Ok(()) }));
         let claiming = || {
             store.write_after(Some(Claim::of_code("good", NOW)), (), |tx, ()| {
                 Box::pin(async { Ok(tx.claimed.take(Kind::Code, "good")) })
@@ -188,8 +221,8 @@ mod tests {
         let failing = store.write((), |tx, ()| {
             Box::pin(run(tx, "INSERT INTO nowhere VALUES (1)"))
         });
-        let (first, claimed, failed) = tokio::join!(first, claiming(), failing);
-        first.unwrap();
+        let both = async { tokio::join!(claiming(), failing) };
+        let (claimed, failed) = as_one_group(&store, 2, both).await;
         assert!(claimed.unwrap());
         failed.unwrap_err();
         assert!(!claiming().await.unwrap());
@@ -199,34 +232,41 @@ mod tests {
     async fn in_a_group_with_a_claim_that_is_lost_each_has_its_own_outcome() {
         let folder = tempfile::tempdir().unwrap();
         let store = store_with_rows(&folder).await;
-        let rotate = |digest: &str, successor: &str| {
-            let successor = RefreshToken {
-                digest: successor.to_owned(),
-                successor: format!("after {successor}"),
-                grant_id: "alive".to_owned(),
-                created_at: NOW,
-                expires_at: NOW + 60,
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counting = store.write(Arc::clone(&runs), |_, runs| {
+            Box::pin(async {
+                runs.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            })
+        });
+        let rotate = |event: &str, digest: &str, successor: &str| {
+            let rotation = Rotation {
+                digest: digest.to_owned(),
+                successor: RefreshToken {
+                    digest: successor.to_owned(),
+                    successor: format!("after {successor}"),
+                    grant_id: "alive".to_owned(),
+                    created_at: NOW,
+                    expires_at: NOW + 60,
+                },
+                opaque: None,
             };
             let user = "u".to_owned();
-            let entry = Entry::new(digest.to_owned(), Event::SignIn { user }, Caller::Operator);
-            let (digest, opaque) = (digest.to_owned(), None);
-            store.rotate(
-                Rotation {
-                    digest,
-                    successor,
-                    opaque,
-                },
-                entry,
+            let entry = Entry::new(event.to_owned(), Event::SignIn { user }, Caller::Operator);
+            store.rotate(rotation, entry)
+        };
+        let all = async {
+            tokio::join!(
+                counting,
+                rotate("1", "good", "next"),
+                rotate("2", "revoked", "none"),
+                rotate("3", "other", "another"),
+                rotate("4", "good", "next"),
             )
         };
-        let first = store.write((), |_, ()| Box::pin(async { Ok(()) }));
-        let (_, good, revoked, other, again) = tokio::join!(
-            first,
-            rotate("good", "next"),
-            rotate("revoked", "none"),
-            rotate("other", "another"),
-            rotate("good", "next"),
-        );
+        let all = as_one_group(&store, 5, all);
+        let (_, good, revoked, other, again) = Box::pin(all).await;
+        assert_eq!(runs.load(Ordering::Relaxed), 2, "they began again");
         assert_eq!(good.unwrap(), Refreshed::Rotated);
         assert_eq!(revoked.unwrap(), Refreshed::Lost);
         assert_eq!(other.unwrap(), Refreshed::Rotated);
@@ -235,10 +275,16 @@ mod tests {
             let kept = store.refresh_token(digest).await.unwrap();
             assert_eq!(kept.is_some(), is_kept, "{digest}");
         }
+        let events = store.write((), |tx, ()| {
+            const SQL: &str = "SELECT id FROM audit ORDER BY id";
+            Box::pin(async { beside!(tx, c => sqlx::query_scalar(SQL).fetch_all(c).await) })
+        });
+        let events: Vec<String> = events.await.unwrap();
+        assert_eq!(events, ["1", "3", "4"]);
     }
 
     #[tokio::test]
-    async fn all_are_claimed_or_none_counts_and_each_is_told_once() {
+    async fn a_claim_made_ahead_is_told_once_and_another_clock_claims_for_itself() {
         let folder = tempfile::tempdir().unwrap();
         let store = store_with_rows(&folder).await;
         let told = store.write((), |tx, ()| {
@@ -279,7 +325,9 @@ mod tests {
             Claim::of_code("unknown", NOW),
             Claim::of_token("revoked", NOW),
             Claim::of_token("unknown", NOW),
-            Claim::of_token("good", NOW + 60),
+            Claim::of_token("expired", NOW),
+            Claim::of_token("long rotated", NOW),
+            Claim::of_token("before the last", NOW),
         ] {
             let beside = match missing.kind {
                 Kind::Code => Claim::of_code("later", missing.now),
@@ -288,12 +336,19 @@ mod tests {
             let told = store.write([beside, missing], |tx, claims| {
                 Box::pin(async move {
                     let all = tx.claim_together(false, claims.iter()).await?;
-                    run(tx, "UPDATE codes SET used_at = NULL").await?;
-                    run(tx, "UPDATE refresh_tokens SET rotated_at = NULL").await?;
-                    Ok((all, tx.claimed.take(claims[0].kind, &claims[0].digest)))
+                    let told = tx.claimed.take(claims[0].kind, &claims[0].digest);
+                    run(tx, "UPDATE codes SET used_at = NULL WHERE digest = 'later'").await?;
+                    run(
+                        tx,
+                        "UPDATE refresh_tokens SET rotated_at = NULL WHERE digest = 'other'",
+                    )
+                    .await?;
+                    let alone = tx.claim_together(false, claims[..1].iter()).await?;
+                    run(tx, "UPDATE codes SET used_at = NULL WHERE digest = 'later'").await?;
+                    Ok((all, told, alone))
                 })
             });
-            assert_eq!(told.await.unwrap(), (false, false));
+            assert_eq!(told.await.unwrap(), (false, false, true));
         }
     }
 }

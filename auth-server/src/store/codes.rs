@@ -23,7 +23,7 @@ macro_rules! claim_code {
     };
 }
 
-/// Claims the codes of a list that can be claimed and redeemed: $1 is a JSON list of digests, $2 now.
+/// Claims the codes of a list that are unused and whose consent stands: $1 is a JSON list of digests, $2 now.
 macro_rules! claim_codes {
     () => {
         concat!(
@@ -144,6 +144,7 @@ impl Tx {
         now: i64,
     ) -> Result<Redeemed, sqlx::Error> {
         let claimed: Option<i64> = if self.claimed.take(claims::Kind::Code, digest) {
+            // Its consent stands.
             Some(1)
         } else {
             beside!(self, c => sqlx::query_scalar(CLAIM_CODE).bind(digest).bind(now).fetch_optional(c).await?)

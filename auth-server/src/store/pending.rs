@@ -165,7 +165,7 @@ impl<T, const COLUMNS: usize> Table<T, COLUMNS> {
         statement
     }
 
-    /// The statement, with one after it; nothing without rows. Gives the number of statements.
+    /// Adds the statement, and a `;` after it, and gives how many statements that are: none without rows, else one.
     fn push_before(
         &self,
         statements: &mut QueryBuilder<Sqlite>,

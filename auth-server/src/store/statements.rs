@@ -5,8 +5,8 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Either, Execute, Executor as _, Sqlite};
 
-/// Runs a text of so many statements, and tells how many rows the last one that inserts, updates or deletes has changed. It is an error
-/// when fewer came to their end, also when the connection does not say why.
+/// Runs the text of so many `statements` in one call, and gives how many rows the last INSERT, UPDATE or DELETE changed: one of an
+/// earlier call when there is none in this one. [`sqlx::Error::WorkerCrashed`] when another number of them came to its end.
 pub(super) async fn run_together<'q>(
     connection: &mut SqliteConnection,
     text: impl Execute<'q, Sqlite> + 'q,

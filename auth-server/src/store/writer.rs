@@ -1,9 +1,10 @@
 //! The one writer of SQLite, with group commit: it takes what is queued, opens one transaction, runs each job,
-//! commits, and only then answers. On any SQL error it rolls back and runs the jobs one by one, so that each
+//! commits, and only then answers. What the jobs claim is claimed ahead; when one claim is lost, it rolls back and runs the jobs once more,
+//! each with its own claim. On any SQL error it rolls back and runs the jobs one by one, so that each
 //! failure is its own. One fsync then serves many transactions.
 //!
 //! It has a thread to itself. As a task it would wait after each statement behind all requests that are ready, and everybody who
-//! wants a token waits for it. Nor does it give the answers of what it committed: whom it woke would take its core, once for each.
+//! wants a token waits for it. Nor does it log and answer what it committed: whom it woke would take its core, once for each.
 
 use std::time::Instant;
 use std::{iter, mem, thread};
@@ -88,7 +89,7 @@ impl Writer {
         let answers = Handle::current();
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (end, ended) = oneshot::channel::<()>();
-        // Its lines go where those of whoever opens the store go.
+        // Its own lines go where those of whoever opens the store go; those of a group come from the task that answers it.
         let log = dispatcher::get_default(Clone::clone);
         thread::Builder::new()
             .name("store-writer".to_owned())
@@ -230,8 +231,17 @@ async fn serve(
 async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Result<(), Failed> {
     #[expect(clippy::cast_precision_loss, reason = "a group is small")]
     METRICS.store_group.observe(jobs.len() as f64);
-    if !attempt(tx, jobs, true).await? {
-        attempt(tx, jobs, false).await?;
+    start_over(tx);
+    let done = match run_claimed(tx, jobs).await {
+        Ok(false) => {
+            undo(tx).await;
+            run_each(tx, jobs).await
+        }
+        done => done.map(|_| ()),
+    };
+    if let Err(failed) = done {
+        undo(tx).await;
+        return Err(failed);
     }
     if tx.announced {
         changes.happened();
@@ -239,22 +249,18 @@ async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Re
     Ok(())
 }
 
-/// The same with all claims made `ahead`, or with none. False when one of those could not be made.
-async fn attempt(tx: &mut Tx, jobs: &mut [Box<dyn Job>], ahead: bool) -> Result<bool, Failed> {
+/// Forgets what the jobs of the last transaction left.
+fn start_over(tx: &mut Tx) {
     tx.pending.clear();
     tx.claimed.clear();
     tx.recorded.clear();
     tx.announced = false;
-    let done = if ahead {
-        run_claimed(tx, jobs).await
-    } else {
-        run_all(tx, jobs).await.map(|()| true)
-    };
-    if !matches!(done, Ok(true)) {
-        // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
-        let _ = roll_back(tx).await;
-    }
-    done
+}
+
+async fn undo(tx: &mut Tx) {
+    // After some errors SQLite has rolled back already, and this says so; either way nothing remains.
+    let _ = roll_back(tx).await;
+    start_over(tx);
 }
 
 /// Another process holds the database: waiting as long once more for each job would not help.
@@ -289,18 +295,18 @@ impl From<sqlx::Error> for Failed {
     }
 }
 
-/// False when a claim could not be made.
+/// Runs the jobs with their claims made ahead; false when one was lost, and then all of this has to be undone.
 async fn run_claimed(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<bool, Failed> {
     let (mut rest, mut begins) = (jobs, true);
     while !rest.is_empty() {
         let claims = rest.iter().map_while(|job| job.claim());
         let claimed = tx.claim_together(begins, claims.clone()).await;
-        let refused = if begins {
-            Failed::of_begin
+        let claimed = if begins {
+            claimed.map_err(Failed::of_begin)?
         } else {
-            Failed::Job
+            claimed?
         };
-        if !claimed.map_err(refused)? {
+        if !claimed {
             return Ok(false);
         }
         let (now, later) = rest.split_at_mut(claims.count().max(1));
@@ -309,19 +315,21 @@ async fn run_claimed(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<bool, Fai
         }
         (rest, begins) = (later, false);
     }
-    write_down(tx).await?;
+    finish(tx).await?;
     Ok(true)
 }
 
-async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+/// Runs the jobs, each with its own claim.
+async fn run_each(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
     tx.begin().await.map_err(Failed::of_begin)?;
     for job in jobs {
         job.run(tx).await?;
     }
-    Ok(write_down(tx).await?)
+    Ok(finish(tx).await?)
 }
 
-async fn write_down(tx: &mut Tx) -> Result<(), sqlx::Error> {
+/// Writes the rows that wait, commits, and observes how long both took.
+async fn finish(tx: &mut Tx) -> Result<(), sqlx::Error> {
     let begun = Instant::now();
     tx.write_down_and_commit().await?;
     METRICS.store_commit.observe(begun.elapsed().as_secs_f64());
