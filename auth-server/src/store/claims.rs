@@ -3,10 +3,13 @@
 //! order; a request without a claim among them keeps its place.
 //!
 //! The statement says how many it claimed and not which. Nearly always it is all of them: each was looked up a moment ago. Where one is
-//! missing, because another request was first or something was revoked meanwhile, the transaction begins again, and each request of the
-//! group claims for itself.
+//! lost, because another request was first or something was revoked meanwhile, the transaction begins again, and the statement says
+//! which it claimed: then each row of it goes from thread to thread.
 
 use std::collections::HashSet;
+
+use sqlx::Arguments as _;
+use sqlx::sqlite::SqliteArguments;
 
 use super::codes::{claim_code, claim_codes, unused};
 use super::refresh::{alive, claim_token, claim_tokens};
@@ -76,28 +79,28 @@ impl Claimed {
     }
 }
 
-impl Tx {
-    /// Opens the transaction, and claims nothing.
-    pub(super) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        if let Connection::Sqlite(connection) = &mut self.connection {
-            sqlx::query(begin!()).execute(&mut **connection).await?;
-        }
-        Ok(())
-    }
+/// What the claims of a list tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// How many were made.
+    Counted,
+    /// Which ones, each in a row of its own.
+    Told,
+}
 
+impl Tx {
     /// Claims what these requests begin with, and opens the transaction before that if it `begins` here. A request whose clock says
-    /// something else than the first one's claims for itself. False when a claim was lost: the caller must roll back, because the others
-    /// are made and nobody knows which.
+    /// something else than the first one's claims for itself, and so does one whose claim was lost. False when a claim was lost and they
+    /// are only [`Counted`](Outcome::Counted): the caller must roll back, because the others are made and nobody knows which.
     ///
     /// Each kind is one call of SQLite, the first one together with the `BEGIN`: between two calls this thread and that of the
     /// connection wait for each other.
     pub(super) async fn claim_together<'c>(
         &mut self,
         begins: bool,
+        outcome: Outcome,
         claims: impl Iterator<Item = &'c Claim> + Clone,
     ) -> Result<bool, sqlx::Error> {
-        const CODES: [&str; 2] = [claim_codes!(), concat!(begin!(), "; ", claim_codes!())];
-        const TOKENS: [&str; 2] = [claim_tokens!(), concat!(begin!(), "; ", claim_tokens!())];
         let Connection::Sqlite(connection) = &mut self.connection else {
             return Err(sqlx::Error::WorkerCrashed);
         };
@@ -115,25 +118,63 @@ impl Tx {
             };
             let opens = usize::from(!is_open);
             is_open = true;
-            let list = to_json(&digests);
-            let text = match kind {
-                Kind::Code => sqlx::query(CODES[opens]).bind(list).bind(now),
-                Kind::RefreshToken => {
-                    let text = sqlx::query(TOKENS[opens]);
-                    text.bind(list).bind(now).bind(now - GRACE)
+            let text = kind.texts()[outcome as usize][opens];
+            let values = kind.values(&digests, now)?;
+            let claimed: Vec<String> = match outcome {
+                Outcome::Told => {
+                    let text = sqlx::query_scalar_with(text, values);
+                    text.fetch_all(&mut **connection).await?
+                }
+                Outcome::Counted => {
+                    let text = sqlx::query_with(text, values);
+                    let changed = run_together(connection, text, 1 + opens).await?;
+                    if changed != digests.len() as u64 {
+                        return Ok(false);
+                    }
+                    digests.into_iter().map(str::to_owned).collect()
                 }
             };
-            let changed = run_together(connection, text, 1 + opens).await?;
-            if changed != digests.len() as u64 {
-                return Ok(false);
-            }
-            let claimed = digests.into_iter().map(str::to_owned);
             self.claimed.of(kind).extend(claimed);
         }
         if !is_open {
-            self.begin().await?;
+            sqlx::query(begin!()).execute(&mut **connection).await?;
         }
         Ok(true)
+    }
+}
+
+impl Kind {
+    /// The claims of a list, by [`Outcome`], without a `BEGIN` and with it.
+    const fn texts(self) -> [[&'static str; 2]; 2] {
+        macro_rules! texts {
+            ($claim:ident) => {
+                [
+                    [$claim!(), concat!(begin!(), "; ", $claim!())],
+                    [
+                        concat!($claim!(), " RETURNING digest"),
+                        concat!(begin!(), "; ", $claim!(), " RETURNING digest"),
+                    ],
+                ]
+            };
+        }
+        match self {
+            Kind::Code => texts!(claim_codes),
+            Kind::RefreshToken => texts!(claim_tokens),
+        }
+    }
+
+    fn values(self, digests: &HashSet<&str>, now: i64) -> Result<SqliteArguments, sqlx::Error> {
+        let mut values = SqliteArguments::default();
+        let mut add = || {
+            values.add(to_json(digests))?;
+            values.add(now)?;
+            match self {
+                Kind::Code => Ok(()),
+                Kind::RefreshToken => values.add(now - GRACE),
+            }
+        };
+        add().map_err(sqlx::Error::Encode)?;
+        Ok(values)
     }
 }
 
@@ -297,14 +338,20 @@ mod tests {
                     Claim::of_token("good", NOW),
                     Claim::of_token("other", NOW),
                 ];
-                let all = tx.claim_together(false, claims.iter()).await?;
+                let all = tx
+                    .claim_together(false, Outcome::Counted, claims.iter())
+                    .await?;
                 let codes = ["good", "later", "good"];
                 let codes = codes.map(|digest| tx.claimed.take(Kind::Code, digest));
                 let tokens = ["good", "other", "good", "revoked"];
                 let tokens = tokens.map(|digest| tx.claimed.take(Kind::RefreshToken, digest));
                 // Of a code there is one claim; of a token several requests may come within its grace.
-                let code = tx.claim_together(false, claims[..1].iter()).await?;
-                let token = tx.claim_together(false, claims[3..].iter()).await?;
+                let code = tx
+                    .claim_together(false, Outcome::Counted, claims[..1].iter())
+                    .await?;
+                let token = tx
+                    .claim_together(false, Outcome::Counted, claims[3..].iter())
+                    .await?;
                 Ok(((all, codes, tokens), (code, token)))
             })
         });
@@ -335,7 +382,9 @@ mod tests {
             };
             let told = store.write([beside, missing], |tx, claims| {
                 Box::pin(async move {
-                    let all = tx.claim_together(false, claims.iter()).await?;
+                    let all = tx
+                        .claim_together(false, Outcome::Counted, claims.iter())
+                        .await?;
                     let told = tx.claimed.take(claims[0].kind, &claims[0].digest);
                     run(tx, "UPDATE codes SET used_at = NULL WHERE digest = 'later'").await?;
                     run(
@@ -343,12 +392,17 @@ mod tests {
                         "UPDATE refresh_tokens SET rotated_at = NULL WHERE digest = 'other'",
                     )
                     .await?;
-                    let alone = tx.claim_together(false, claims[..1].iter()).await?;
+                    let all_told = tx
+                        .claim_together(false, Outcome::Told, claims.iter())
+                        .await?;
                     run(tx, "UPDATE codes SET used_at = NULL WHERE digest = 'later'").await?;
-                    Ok((all, told, alone))
+                    let [beside, missing] = claims;
+                    let each =
+                        [beside, missing].map(|claim| tx.claimed.take(claim.kind, &claim.digest));
+                    Ok((all, told, all_told, each))
                 })
             });
-            assert_eq!(told.await.unwrap(), (false, false, true));
+            assert_eq!(told.await.unwrap(), (false, false, true, [true, false]));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The one writer of SQLite, with group commit: it takes what is queued, opens one transaction, runs each job,
 //! commits, and only then answers. What the jobs claim is claimed ahead; when one claim is lost, it rolls back and runs the jobs once more,
-//! each with its own claim. On any SQL error it rolls back and runs the jobs one by one, so that each
+//! with claims that tell which one. On any SQL error it rolls back and runs the jobs one by one, so that each
 //! failure is its own. One fsync then serves many transactions.
 //!
 //! It has a thread to itself. As a task it would wait after each statement behind all requests that are ready, and everybody who
@@ -19,7 +19,7 @@ use tracing::dispatcher;
 
 use super::changes::Changes;
 use super::checkpoint::Checkpoints;
-use super::claims::Claim;
+use super::claims::{Claim, Outcome};
 use super::{Connection, Error, Tx, audit, error};
 use crate::metrics::METRICS;
 
@@ -232,13 +232,11 @@ async fn commit(tx: &mut Tx, jobs: &mut [Box<dyn Job>], changes: &Changes) -> Re
     #[expect(clippy::cast_precision_loss, reason = "a group is small")]
     METRICS.store_group.observe(jobs.len() as f64);
     start_over(tx);
-    let done = match run_claimed(tx, jobs).await {
-        Ok(false) => {
-            undo(tx).await;
-            run_each(tx, jobs).await
-        }
-        done => done.map(|_| ()),
-    };
+    let mut done = run_all(tx, jobs, Outcome::Counted).await;
+    if matches!(done, Ok(false)) {
+        undo(tx).await;
+        done = run_all(tx, jobs, Outcome::Told).await;
+    }
     if let Err(failed) = done {
         undo(tx).await;
         return Err(failed);
@@ -295,12 +293,12 @@ impl From<sqlx::Error> for Failed {
     }
 }
 
-/// Runs the jobs with their claims made ahead; false when one was lost, and then all of this has to be undone.
-async fn run_claimed(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<bool, Failed> {
+/// Runs the jobs with their claims made ahead. False when one of those that are only counted was lost: then all of this has to be undone.
+async fn run_all(tx: &mut Tx, jobs: &mut [Box<dyn Job>], outcome: Outcome) -> Result<bool, Failed> {
     let (mut rest, mut begins) = (jobs, true);
     while !rest.is_empty() {
         let claims = rest.iter().map_while(|job| job.claim());
-        let claimed = tx.claim_together(begins, claims.clone()).await;
+        let claimed = tx.claim_together(begins, outcome, claims.clone()).await;
         let claimed = if begins {
             claimed.map_err(Failed::of_begin)?
         } else {
@@ -317,15 +315,6 @@ async fn run_claimed(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<bool, Fai
     }
     finish(tx).await?;
     Ok(true)
-}
-
-/// Runs the jobs, each with its own claim.
-async fn run_each(tx: &mut Tx, jobs: &mut [Box<dyn Job>]) -> Result<(), Failed> {
-    tx.begin().await.map_err(Failed::of_begin)?;
-    for job in jobs {
-        job.run(tx).await?;
-    }
-    Ok(finish(tx).await?)
 }
 
 /// Writes the rows that wait, commits, and observes how long both took.
