@@ -90,6 +90,26 @@ impl Bench {
         }
         load.run(self.disk.folder(), pid).await
     }
+
+    /// Runs the load of a limit and that of a value, each on its process; at every second turn the other way round, because a machine
+    /// that is shared may be quicker after a rest.
+    pub(crate) async fn drive_both(
+        &self,
+        turn: usize,
+        (limit, of_limit): (&Load<'_>, u32),
+        (value, of_value): (&Load<'_>, u32),
+    ) -> Result<(Outcome, Outcome)> {
+        let (limit, value) = if turn.is_multiple_of(2) {
+            let limit = self.drive(limit, Some(of_limit)).await?;
+            (limit, self.drive(value, Some(of_value)).await?)
+        } else {
+            let value = self.drive(value, Some(of_value)).await?;
+            (self.drive(limit, Some(of_limit)).await?, value)
+        };
+        let complaint = limit.complaint();
+        ensure!(complaint.is_none(), "the bare server failed: {complaint:?}");
+        Ok((limit, value))
+    }
 }
 
 #[tokio::main]

@@ -36,13 +36,9 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
     let signing = bench.post(format!("{}/token", bare.url), Bodies::Cycle(&bodies));
     let load = bench.post(site.place.url("/token"), Bodies::Cycle(&bodies));
     let mut turns = Vec::new();
-    for _ in 0..bench.scale.turns {
-        let limit = bench.drive(&signing, Some(bare.pid)).await?;
-        ensure!(
-            limit.complaint().is_none(),
-            "the bare server failed: {limit:?}"
-        );
-        let outcome = bench.drive(&load, Some(site.running.pid)).await?;
+    for turn in 0..bench.scale.turns {
+        let (bare, ours) = ((&signing, bare.pid), (&load, site.running.pid));
+        let (limit, outcome) = bench.drive_both(turn, bare, ours).await?;
         turns.push(Turn::of_rate(limit.rate, outcome));
     }
     bare.stop().await?;
