@@ -25,7 +25,7 @@ const REST: u64 = 20;
 /// The server sweeps every 30 s; the first time so long after its start.
 const FIRST_SWEEP: Duration = Duration::from_secs(30);
 /// The longest time between two looks at whether it is due, in a quick run, with that of the quiet turn before it.
-const LONGEST_STEP: Duration = Duration::from_secs(8);
+const LONGEST_STEP: Duration = Duration::from_secs(7);
 
 /// p99 of refresh in a small store and in a large one.
 pub(crate) async fn growth(bench: &mut Bench) -> Result<()> {

@@ -113,7 +113,7 @@ impl Scale {
             Self {
                 seconds: seconds.unwrap_or(1).max(1),
                 warm: 0,
-                raw: Duration::from_millis(600),
+                raw: Duration::from_millis(400),
                 turns: turns.unwrap_or(1).max(1),
                 users: 1_000,
                 rows: rows.unwrap_or(100_000),
