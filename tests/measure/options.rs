@@ -53,7 +53,8 @@ pub(crate) struct Options {
     /// Connections of each load; twice as many for codes and refresh tokens
     #[arg(long, value_name = "COUNT", default_value_t = 128)]
     pub(crate) connections: usize,
-    /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick
+    /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick;
+    /// metadata and keys one less than twice as often
     #[arg(long, value_name = "COUNT")]
     pub(crate) turns: Option<usize>,
     /// Seconds of each load; by default 3, or 1 with --quick
