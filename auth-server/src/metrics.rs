@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
+use crate::protocol::client::GrantType;
 use crate::protocol::event::{self, Kind};
 
 /// The metrics of this process.
@@ -252,6 +253,18 @@ impl Metrics {
     fn begin_at_zero(&self) {
         for error in ["invalid_client", "invalid_request", "too_many_requests"] {
             drop(self.client_refusals.get_or_create(&Word { error }));
+        }
+        let grants = [
+            GrantType::AuthorizationCode,
+            GrantType::RefreshToken,
+            GrantType::ClientCredentials,
+        ];
+        for grant_type in grants.map(GrantType::as_str) {
+            let outcome = "issued";
+            drop(self.tokens.get_or_create(&Tokens {
+                grant_type,
+                outcome,
+            }));
         }
         for error in ["away", "busy", "closed", "malformed", "sql"] {
             drop(self.store_errors.get_or_create(&Word { error }));

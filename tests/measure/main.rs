@@ -151,7 +151,7 @@ async fn run(options: Options) -> Result<()> {
         );
     }
     ensure!(
-        options.fsync_delay > 0 || !options.only.iter().any(|name| name.ends_with("-slow")),
+        options.fsync_delay > 0 || !options.only.iter().any(|name| name.contains("-slow")),
         "--fsync-delay 0 leaves out the measures `…-slow`, which --only asks for"
     );
     ensure!(
@@ -283,7 +283,9 @@ impl Bench {
             "discovery",
             "jwks",
             "code-sqlite-slow",
+            "code-sqlite-slow-rate",
             "refresh-sqlite-slow",
+            "refresh-sqlite-slow-rate",
             "sign-in",
             "sign-in-storm",
         ];
@@ -333,13 +335,13 @@ impl Bench {
     ) -> Result<()> {
         for (name, kind) in names.into_iter().zip([Kind::Code, Kind::Refresh]) {
             self.sweep_if_due(sweep).await?;
-            if self.begins(name, &[name]) {
-                let what = Writing {
-                    name,
-                    kind,
-                    postgres,
-                    slow,
-                };
+            let what = Writing {
+                name,
+                kind,
+                postgres,
+                slow,
+            };
+            if self.begins(name, &what.names()) {
                 tokens::writing(self, site, what).await?;
             }
         }

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 
 use crate::raw::Raw;
 
 /// Every measure, in the order of the table.
-pub(crate) const MEASURES: [&str; 19] = [
+pub(crate) const MEASURES: [&str; 21] = [
     "client-credentials",
     "code-sqlite",
     "refresh-sqlite",
     "code-sqlite-slow",
+    "code-sqlite-slow-rate",
     "refresh-sqlite-slow",
+    "refresh-sqlite-slow-rate",
     "code-postgres",
     "refresh-postgres",
     "introspection",
@@ -51,14 +54,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH")]
     pub(crate) auth_server: Option<PathBuf>,
     /// Connections of each load; twice as many for codes and refresh tokens
-    #[arg(long, value_name = "COUNT", default_value_t = 128)]
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = at_least_one())]
     pub(crate) connections: usize,
     /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick;
     /// metadata and keys one less than twice as often
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one())]
     pub(crate) turns: Option<usize>,
     /// Seconds of each load; by default 3, or 1 with --quick
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: Option<u64>,
     /// Milliseconds that an fsync lasts at least on the steady disk, which is memory where it has room; with 0 all is measured on
     /// the disk of the build, but what needs a slow one
@@ -73,6 +76,10 @@ pub(crate) struct Options {
     /// Where the JSON goes; target/measure.json by default
     #[arg(long, value_name = "PATH")]
     pub(crate) json: Option<PathBuf>,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// How large the run is.
@@ -112,10 +119,10 @@ impl Scale {
         } = *options;
         if options.quick {
             Self {
-                seconds: seconds.unwrap_or(1).max(1),
+                seconds: seconds.unwrap_or(1),
                 warm: 0,
                 raw: Duration::from_millis(400),
-                turns: turns.unwrap_or(1).max(1),
+                turns: turns.unwrap_or(1),
                 users: 1_000,
                 rows: rows.unwrap_or(100_000),
                 expired: expired.unwrap_or(100_000),
@@ -125,10 +132,10 @@ impl Scale {
             }
         } else {
             Self {
-                seconds: seconds.unwrap_or(3).max(1),
+                seconds: seconds.unwrap_or(3),
                 warm: 2,
                 raw: Duration::from_secs(3),
-                turns: turns.unwrap_or(5).max(1),
+                turns: turns.unwrap_or(5),
                 users: 10_000,
                 rows: rows.unwrap_or(10_000_000),
                 expired: expired.unwrap_or(1_000_000),

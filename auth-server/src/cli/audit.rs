@@ -63,7 +63,8 @@ pub(super) struct List {
 #[command(after_help = "\
 Examples:
   auth-server audit export > events.jsonl
-  auth-server audit export --after \"$(tail -n 1 events.jsonl | jq -r .cursor)\" >> events.jsonl")]
+  last=$(tail -n 1 events.jsonl | jq -r .cursor)
+  auth-server audit export ${last:+--after \"$last\"} >> events.jsonl")]
 pub(super) struct Export {
     #[command(flatten)]
     which: Which,

@@ -66,11 +66,16 @@ impl Check {
             return Ok(());
         }
         mendable(format!(
-            "{} errors, {} warnings",
-            count(Verdict::Error),
-            count(Verdict::Warning)
+            "{}, {}",
+            counted(count(Verdict::Error), "error"),
+            counted(count(Verdict::Warning), "warning")
         ))
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 fn as_line(finding: &Finding) -> String {

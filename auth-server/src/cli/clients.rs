@@ -171,7 +171,7 @@ impl Add {
     async fn run(self, source: &Source) -> Result {
         let (id, as_json) = (self.id.clone(), self.json);
         let metadata = self.metadata()?;
-        let adding = source.work(async |operator| {
+        let adding = source.begin(async |operator| {
             let (client, secret) = operator.add_client(id, metadata).await?;
             if as_json {
                 let mut shown = shown(&client);

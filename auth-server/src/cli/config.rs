@@ -5,7 +5,7 @@ use std::io::Write as _;
 use auth_server::config::{Config, EXAMPLE};
 use clap::Args;
 
-use super::{Result, Source, environment};
+use super::{Result, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +36,7 @@ impl ConfigCommand {
             return Ok(());
         }
         let file = source.file();
-        let text = Config::effective(file.as_deref(), environment())?;
+        let text = source.read(Config::effective)?;
         if !self.check {
             match file {
                 Some(file) => writeln!(out, "# file: {}", file.display())?,

@@ -24,7 +24,7 @@ impl Migrate {
     pub(super) async fn run(&self, source: &Source) -> Result {
         if !self.check {
             let before = version(source).await.ok();
-            source.work(async |_| Ok(())).await?;
+            source.begin(async |_| Ok(())).await?;
             let Version { applied, .. } = version(source).await?;
             return output::line(&match before {
                 Some(before) if before.applied == applied => {

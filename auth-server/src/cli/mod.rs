@@ -16,15 +16,16 @@ mod serve;
 mod supervisor;
 mod users;
 
+use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use auth_server::config::{Config, ConfigError};
 use auth_server::effects::Effects;
 use auth_server::flow;
 use auth_server::flow::operator::Operator;
-use auth_server::store::{self, Access};
+use auth_server::store::{self, Access, Location};
 use clap::{Parser, Subcommand};
 
 /// The configuration file that is read when none is named.
@@ -166,11 +167,40 @@ impl Source {
     }
 
     fn config(&self) -> Result<Config> {
-        Ok(Config::load(self.file().as_deref(), environment())?)
+        self.read(Config::load)
     }
 
-    /// Opens the store beside a running server, works, and closes it, whatever came of it.
+    /// Reads the configuration in one of its forms. Where there is no file, a mistake may be that there is none.
+    fn read<T>(
+        &self,
+        form: impl Fn(Option<&Path>, Environment) -> std::result::Result<T, ConfigError>,
+    ) -> Result<T> {
+        let file = self.file();
+        form(file.as_deref(), environment()).map_err(|ConfigError(why)| {
+            Failure::Mendable(match file {
+                Some(_) => why,
+                None => {
+                    format!("{why}; there is no {DEFAULT_FILE} here, and --config names no other")
+                }
+            })
+        })
+    }
+
+    /// Opens the store beside a running server, works, and closes it, whatever came of it. A mistyped path is no empty store.
     async fn work<T>(&self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
+        if let Location::Sqlite(path) = &self.config()?.store
+            && !path.exists()
+        {
+            return mendable(format!(
+                "store.url: {} is not there; `auth-server serve` makes it, or the first `users add`",
+                path.display()
+            ));
+        }
+        self.begin(work).await
+    }
+
+    /// Works as well where there is no store yet: it is made.
+    async fn begin<T>(&self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
         let config = self.config()?;
         let store = flow::start::open_store(&config, Access::Command)
             .await
@@ -186,10 +216,15 @@ impl Source {
     }
 }
 
+type Environment = std::vec::IntoIter<(String, String)>;
+
 /// Variables whose names and values are text; the others cannot be ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+fn environment() -> Environment {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let variables: Vec<_> = std::env::vars_os().filter_map(text).collect();
+    variables.into_iter()
 }
 
 impl From<ConfigError> for Failure {

@@ -98,7 +98,7 @@ impl Add {
         let json = self.json;
         let resource = self.resource()?;
         source
-            .work(async |operator| {
+            .begin(async |operator| {
                 let new = operator.put_resource(resource.clone()).await?;
                 if json {
                     return output::json(&json!(resource));

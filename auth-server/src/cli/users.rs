@@ -134,7 +134,7 @@ impl Add {
         }
         claims.extend(self.claims);
         source
-            .work(async |operator| {
+            .begin(async |operator| {
                 let name = operator.free_username(&self.name).await?;
                 let password = self.password.read()?;
                 let user = operator.add_user(name, password, claims).await?;

@@ -125,7 +125,10 @@ impl Written {
             Some(name) => {
                 let whole = format!("{path}.{name}");
                 match self.source(whole.trim_start_matches('.')) {
-                    Source::Environment(variable) => ConfigError(format!("{variable}: {why}")),
+                    Source::Environment(variable) => {
+                        let hint = deeper(variable, name, &why);
+                        ConfigError(format!("{variable}: {}", hint.unwrap_or(why)))
+                    }
                     _ if path.is_empty() => self.in_file(line, why),
                     _ => self.in_file(line, format!("{path}: {why}")),
                 }
@@ -214,6 +217,20 @@ fn one_line(error: &toml::de::Error) -> String {
     message.trim().replace('\n', " ")
 }
 
+/// `AUTH_SERVER_STORE_URL` was to be `AUTH_SERVER_STORE__URL`: the name that is meant stands before one underscore.
+fn deeper(variable: &str, name: &str, why: &str) -> Option<String> {
+    let (section, rest) = name.split_once('_')?;
+    if !why.ends_with(&format!("did you mean `{section}`?")) {
+        return None;
+    }
+    let before = variable.len().checked_sub(name.len())?;
+    let meant = format!("{}{section}__{rest}", variable.get(..before)?);
+    Some(format!(
+        "`{name}` is not a setting; did you mean {}? Two underscores stand between a section and its setting",
+        meant.to_uppercase()
+    ))
+}
+
 /// What people write by habit, and what they mean here.
 const HABITS: [(&str, &str); 5] = [
     ("url", "id"),
@@ -291,6 +308,12 @@ mod tests {
                 "",
                 Some(("AUTH_SERVER_TOKNS__X", "x")),
                 "AUTH_SERVER_TOKNS__X: `tokns` is not a setting; did you mean `tokens`?",
+            ),
+            (
+                "",
+                Some(("AUTH_SERVER_STORE_URL", "x")),
+                "AUTH_SERVER_STORE_URL: `store_url` is not a setting; did you mean AUTH_SERVER_STORE__URL? \
+                 Two underscores stand between a section and its setting",
             ),
             (
                 "[tokens]\nx = 1",

@@ -105,7 +105,7 @@ impl Findings {
         found.error(
             "configuration",
             mistake,
-            "correct it; `auth-server config --example` explains every setting",
+            "this setting; `auth-server config --example` explains them all",
         );
         found
     }

@@ -11,6 +11,7 @@
 use serde_json::{Map, Value};
 
 use super::{Result, Server};
+use crate::config::Config;
 use crate::outbound::{Cause, FetchError, Share};
 use crate::protocol::client::Client;
 use crate::protocol::document::{self, ClientIdUrl};
@@ -210,6 +211,13 @@ async fn catalogue(server: &Server, id: &ClientIdUrl) -> Option<(String, Client)
             }
         }
     })
+}
+
+/// Says in the log when the operator's folder cannot be read, before it is needed.
+pub(super) async fn look_at_catalogue(config: &Config) {
+    if let Some(folder) = &config.registration.catalogue {
+        folder_entries(folder).await;
+    }
 }
 
 /// The JSON files of a folder, by name. What cannot be read is skipped and logged.

@@ -16,6 +16,9 @@ const KNOWN: i64 = 3600;
 /// Noted again after this time, in seconds.
 const KNOWN_AGAIN: i64 = 60;
 
+/// Characters of an unknown client's name that are logged.
+const LOGGED: usize = 100;
+
 /// The budgets of all callers.
 pub struct Limits {
     requests_per_client: Option<Rate>,
@@ -41,8 +44,10 @@ impl Limits {
         let Some(rate) = &self.requests_per_address else {
             return Ok(());
         };
-        rate.spend(&network::group(address), now)
-            .map_err(|wait| slower("limits.requests_per_address", wait))
+        rate.spend(&network::group(address), now).map_err(|wait| {
+            slower("limits.requests_per_address", wait).because(format!("from {address}"))
+        })?;
+        Ok(())
     }
 
     /// Counts a request of a client. Anybody can name a public client, so each address has its own budget for it.
@@ -50,9 +55,12 @@ impl Limits {
         let Some(rate) = &self.requests_per_client else {
             return Ok(());
         };
-        let address = client.is_public().then(|| network::group(address));
-        rate.spend(&(&client.id, address), now)
-            .map_err(|wait| slower("limits.requests_per_client", wait))
+        let group = client.is_public().then(|| network::group(address));
+        rate.spend(&(&client.id, group), now).map_err(|wait| {
+            let refusal = slower("limits.requests_per_client", wait);
+            refusal.because(format!("{} from {address}", client.id))
+        })?;
+        Ok(())
     }
 
     /// Counts a request with a token that a user has of a client. Every user of a public client can send such tokens, so
@@ -68,22 +76,31 @@ impl Limits {
             return Ok(());
         };
         rate.spend(&(client_id, is_public.then_some(user)), now)
-            .map_err(|wait| slower("limits.requests_per_client", wait))
+            .map_err(|wait| {
+                let refusal = slower("limits.requests_per_client", wait);
+                refusal.because(format!("{client_id} with tokens of {user}"))
+            })?;
+        Ok(())
     }
 
     /// Refuses who failed too often, before anything is checked: whether a guess was right is not said.
     pub(super) fn may_try(&self, client_id: &str, address: &str, now: i64) -> Result<()> {
-        let address = network::group(address);
-        let pair = (client_id, address.as_str());
+        let group = network::group(address);
+        let pair = (client_id, group.as_str());
+        // Nothing is known of the client yet: whatever the name is, it goes into the log as text.
+        let start: String = client_id.chars().take(LOGGED).collect();
+        let who = || format!("{start:?} from {address}");
         if let Some(rate) = &self.failures_per_client {
             rate.check(&pair, now)
-                .map_err(|wait| failed("limits.failures_per_client", wait))?;
+                .map_err(|wait| failed("limits.failures_per_client", wait).because(who()))?;
         }
         if let Some(rate) = &self.failures_per_address
-            && let Err(wait) = rate.check(&address.as_str(), now)
+            && let Err(wait) = rate.check(&group.as_str(), now)
             && !self.known.has(&pair, now)
         {
-            return Err(failed("limits.failures_per_address", wait));
+            return Err(failed("limits.failures_per_address", wait)
+                .because(who())
+                .into());
         }
         Ok(())
     }
@@ -115,16 +132,16 @@ impl Limits {
     }
 }
 
-fn slower(setting: &'static str, wait: u32) -> super::Error {
+fn slower(setting: &'static str, wait: u32) -> Refusal {
     refuse("too many requests; wait and try again", setting, wait)
 }
 
-fn failed(setting: &'static str, wait: u32) -> super::Error {
+fn failed(setting: &'static str, wait: u32) -> Refusal {
     let why = "too many wrong client credentials, codes or refresh tokens; wait and try again";
     refuse(why, setting, wait)
 }
 
-fn refuse(why: &'static str, setting: &'static str, wait: u32) -> super::Error {
+fn refuse(why: &'static str, setting: &'static str, wait: u32) -> Refusal {
     let refusal = Refusal::new(Code::TooManyRequests, why);
-    refusal.setting(setting).retry_after(wait).into()
+    refusal.setting(setting).retry_after(wait)
 }

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{
-    Inner, Server, audit, client_keys, clients, keys, limits, logos, passwords, published, tick,
+    Inner, Server, audit, client_keys, clients, document, keys, limits, logos, passwords,
+    published, tick,
 };
 use crate::config::{Config, Password};
 use crate::credential::password;
@@ -50,6 +51,7 @@ impl Server {
         }));
         keys::ensure(&server).await?;
         if access == Access::Serve {
+            document::look_at_catalogue(&server.config).await;
             static_users(&server).await?;
         }
         tick::refresh(&server).await?;
@@ -104,6 +106,8 @@ pub(super) fn read_master_key(path: &Path) -> anyhow::Result<Option<[u8; 32]>> {
     let name = || format!("keys.master_key_file: {}", path.display());
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // Bytes that are no text, as of a key that was not encoded, are what is said below.
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => String::new(),
         text => text.with_context(name)?,
     };
     let bytes = URL_SAFE_NO_PAD.decode(text.trim()).ok();

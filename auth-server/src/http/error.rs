@@ -29,7 +29,7 @@ impl IntoResponse for Error {
             flow::Error::Refused(refusal) => {
                 tracing::info!(
                     code = refusal.code.as_str(), status = refusal.status, description = %refusal.description,
-                    cause = refusal.cause.as_deref(), "refused"
+                    setting = refusal.setting, cause = refusal.cause.as_deref(), "refused"
                 );
                 *refusal
             }

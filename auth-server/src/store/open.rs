@@ -184,7 +184,11 @@ pub(super) fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let refuse = |why: String| Error::Locked(format!("{}: {why}", path.display()));
-    let file = std::fs::File::create(&name).map_err(|e| refuse(e.to_string()))?;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&name).map_err(|e| refuse(e.to_string()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {

@@ -34,13 +34,34 @@ pub(super) fn issuer(found: &mut Findings, config: &Config) {
 }
 
 pub(super) fn listen(found: &mut Findings, config: &Config) {
-    can_listen(found, "listen", config.listen, config.tls.is_some());
-    if let Some(listen) = config.mtls.listen.filter(|_| config.features.mtls) {
-        can_listen(found, "mtls.listen", listen, true);
+    let mtls = config.mtls.listen.filter(|_| config.features.mtls);
+    let listeners = [
+        ("listen", Some(config.listen), config.tls.is_some()),
+        ("mtls.listen", mtls, true),
+        ("metrics.listen", config.metrics_listen, false),
+    ];
+    for (at, &(about, listen, encrypts)) in listeners.iter().enumerate() {
+        let Some(listen) = listen else { continue };
+        let same = |other: &SocketAddr| overlap(listen, *other);
+        match listeners[..at]
+            .iter()
+            .find(|other| other.1.as_ref().is_some_and(same))
+        {
+            Some((other, ..)) => found.error(
+                about,
+                format!("{listen} is the address of {other}"),
+                &format!("{about}: another port"),
+            ),
+            None => can_listen(found, about, listen, encrypts),
+        }
     }
-    if let Some(metrics) = config.metrics_listen {
-        can_listen(found, "metrics.listen", metrics, false);
-    }
+}
+
+/// True when one socket would stand in the way of the other. The system chooses for port 0.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port()
+        && one.port() != 0
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
 fn can_listen(found: &mut Findings, about: &'static str, listen: SocketAddr, encrypts: bool) {

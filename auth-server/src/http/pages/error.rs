@@ -75,7 +75,7 @@ fn words(code: &str) -> (&'static str, &'static str) {
         ),
         "too_many_requests" => (
             "Too many attempts",
-            "To keep accounts safe we slow down repeated attempts. Wait a few minutes, then try again.",
+            "To keep accounts safe we slow down repeated attempts. Wait a minute, then try again.",
         ),
         "temporarily_unavailable" => (
             "We are very busy right now",

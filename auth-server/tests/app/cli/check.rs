@@ -107,7 +107,7 @@ fn a_good_configuration_has_no_warning_and_nothing_is_made() {
 }
 
 /// Settings, exit code, and words of the answer.
-const CASES: [(&str, i32, &str); 16] = [
+const CASES: [(&str, i32, &str); 18] = [
     (
         "issuer = \"http://localhost:8080\"",
         0,
@@ -137,6 +137,16 @@ const CASES: [(&str, i32, &str); 16] = [
         "issuer = \"https://h\"\nlisten = \"TAKEN\"",
         0,
         "warning  listen: 127.0.0.1:",
+    ),
+    (
+        "issuer = \"https://h\"\nlisten = \"TAKEN\"\n[metrics]\nlisten = \"TAKEN\"",
+        2,
+        "error    metrics.listen: 127.0.0.1:",
+    ),
+    (
+        "issuer = \"https://h\"\nlisten = \"127.0.0.1:4711\"\n[metrics]\nlisten = \"0.0.0.0:4711\"",
+        2,
+        "error    metrics.listen: 0.0.0.0:4711 is the address of listen",
     ),
     (
         "issuer = \"https://h\"\nmetrics.listen = \"192.0.2.1:9464\"",

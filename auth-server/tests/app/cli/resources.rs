@@ -81,6 +81,7 @@ fn what_stands_in_the_file_is_changed_there() {
          [[resources]]\nid = \"https://docs.example\"\nscopes = []\n",
     );
     folder.write("pw", "correct horse\n");
+    folder.run("migrate").done();
     let file = "stands in the configuration file; change it there and restart the server";
     assert_eq!(
         folder.run("users delete alice --yes").refused(),

@@ -203,6 +203,7 @@ fn a_server_that_cannot_start_names_the_setting() {
 #[test]
 fn keys_rotate_by_and_by_or_at_once() {
     let folder = Folder::new("");
+    folder.run("migrate").done();
     assert_eq!(
         folder.run("keys list").done(),
         "KEY  ALGORITHM  STATE  MADE\n"

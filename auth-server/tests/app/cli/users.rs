@@ -4,6 +4,27 @@ use serde_json::Value;
 
 use super::{Folder, deeds};
 
+#[test]
+fn a_mistyped_path_of_the_store_is_no_empty_store() {
+    let folder = Folder::new("");
+    for command in [
+        "users list",
+        "users disable alice",
+        "clients list",
+        "resources list",
+        "keys list",
+        "audit list",
+        "audit export",
+    ] {
+        assert_eq!(
+            folder.run(command).refused(),
+            "store.url: data/auth.db is not there; `auth-server serve` makes it, or the first `users add`",
+            "{command}"
+        );
+    }
+    assert!(!folder.path().join("data").exists());
+}
+
 #[tokio::test]
 async fn a_user_is_added_listed_changed_and_deleted() {
     let folder = Folder::new("");
