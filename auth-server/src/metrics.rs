@@ -249,7 +249,7 @@ impl Metrics {
         metrics
     }
 
-    /// A series that begins with its first failure hides that failure from `rate`.
+    /// A series that begins with its first count hides that one from `rate`.
     fn begin_at_zero(&self) {
         for error in ["invalid_client", "invalid_request", "too_many_requests"] {
             drop(self.client_refusals.get_or_create(&Word { error }));

@@ -63,8 +63,7 @@ pub(crate) struct Bench {
 impl Bench {
     /// True when this measure is part of the run.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        let only = &self.options.only;
-        only.is_empty() || only.iter().any(|wanted| wanted == name)
+        self.options.wants(name, self.steady.fsync.is_some())
     }
 
     pub(crate) fn limit(&mut self, name: &str, value: f64, unit: &'static str) {

@@ -64,7 +64,7 @@ pub(super) struct List {
 Examples:
   auth-server audit export > events.jsonl
   last=$(tail -n 1 events.jsonl | jq -r .cursor)
-  auth-server audit export ${last:+--after \"$last\"} >> events.jsonl")]
+  auth-server audit export ${last:+--after=\"$last\"} >> events.jsonl")]
 pub(super) struct Export {
     #[command(flatten)]
     which: Which,

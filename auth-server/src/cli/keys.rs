@@ -80,7 +80,7 @@ impl List {
 
 impl Rotate {
     async fn run(self, source: &Source) -> Result {
-        let server = Server::start(source.config()?, Effects::system(), Access::Command)
+        let server = Server::start(source.existing()?, Effects::system(), Access::Command)
             .await
             .map_err(|error| Failure::at_start(&error))?;
         let done = self.rotate(&server).await;

@@ -170,50 +170,61 @@ impl Source {
         self.read(Config::load)
     }
 
-    /// Reads the configuration in one of its forms. Where there is no file, a mistake may be that there is none.
+    /// Reads the configuration in one of its forms. Where there is no file, a setting may be missing because there is none.
     fn read<T>(
         &self,
         form: impl Fn(Option<&Path>, Environment) -> std::result::Result<T, ConfigError>,
     ) -> Result<T> {
         let file = self.file();
         form(file.as_deref(), environment()).map_err(|ConfigError(why)| {
-            Failure::Mendable(match file {
-                Some(_) => why,
-                None => {
-                    format!("{why}; there is no {DEFAULT_FILE} here, and --config names no other")
-                }
+            let has_place = file.is_some() || why.starts_with("AUTH_SERVER_");
+            Failure::Mendable(if has_place {
+                why
+            } else {
+                format!("{why}; there is no {DEFAULT_FILE} here, and neither --config nor AUTH_SERVER_CONFIG names a file")
             })
         })
     }
 
-    /// Opens the store beside a running server, works, and closes it, whatever came of it. A mistyped path is no empty store.
-    async fn work<T>(&self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
-        if let Location::Sqlite(path) = &self.config()?.store
-            && !path.exists()
-        {
-            return mendable(format!(
-                "store.url: {} is not there; `auth-server serve` makes it, or the first `users add`",
+    /// The configuration of a store that is there: a mistyped path is no empty store.
+    fn existing(&self) -> Result<Config> {
+        let config = self.config()?;
+        match &config.store {
+            // One that cannot be looked at is opened, which says why.
+            Location::Sqlite(path) if matches!(path.try_exists(), Ok(false)) => mendable(format!(
+                "store.url: {} is not there; `auth-server serve` or `auth-server migrate` makes it",
                 path.display()
-            ));
+            )),
+            _ => Ok(config),
         }
-        self.begin(work).await
+    }
+
+    /// Opens the store beside a running server, works, and closes it, whatever came of it.
+    async fn work<T>(&self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
+        in_store(&self.existing()?, work).await
     }
 
     /// Works as well where there is no store yet: it is made.
     async fn begin<T>(&self, work: impl AsyncFnOnce(Operator<'_>) -> Result<T>) -> Result<T> {
-        let config = self.config()?;
-        let store = flow::start::open_store(&config, Access::Command)
-            .await
-            .map_err(|error| Failure::at_start(&error))?;
-        let operator = Operator {
-            config: &config,
-            store: &store,
-            effects: &Effects::system(),
-        };
-        let done = work(operator).await;
-        store.close().await;
-        done
+        in_store(&self.config()?, work).await
     }
+}
+
+async fn in_store<T>(
+    config: &Config,
+    work: impl AsyncFnOnce(Operator<'_>) -> Result<T>,
+) -> Result<T> {
+    let store = flow::start::open_store(config, Access::Command)
+        .await
+        .map_err(|error| Failure::at_start(&error))?;
+    let operator = Operator {
+        config,
+        store: &store,
+        effects: &Effects::system(),
+    };
+    let done = work(operator).await;
+    store.close().await;
+    done
 }
 
 type Environment = std::vec::IntoIter<(String, String)>;

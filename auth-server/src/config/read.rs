@@ -126,8 +126,8 @@ impl Written {
                 let whole = format!("{path}.{name}");
                 match self.source(whole.trim_start_matches('.')) {
                     Source::Environment(variable) => {
-                        let hint = deeper(variable, name, &why);
-                        ConfigError(format!("{variable}: {}", hint.unwrap_or(why)))
+                        let why = deeper(variable, name).unwrap_or(why);
+                        ConfigError(format!("{variable}: {why}"))
                     }
                     _ if path.is_empty() => self.in_file(line, why),
                     _ => self.in_file(line, format!("{path}: {why}")),
@@ -217,18 +217,19 @@ fn one_line(error: &toml::de::Error) -> String {
     message.trim().replace('\n', " ")
 }
 
-/// `AUTH_SERVER_STORE_URL` was to be `AUTH_SERVER_STORE__URL`: the name that is meant stands before one underscore.
-fn deeper(variable: &str, name: &str, why: &str) -> Option<String> {
-    let (section, rest) = name.split_once('_')?;
-    if !why.ends_with(&format!("did you mean `{section}`?")) {
-        return None;
-    }
-    let before = variable.len().checked_sub(name.len())?;
-    let meant = format!("{}{section}__{rest}", variable.get(..before)?);
-    Some(format!(
-        "`{name}` is not a setting; did you mean {}? Two underscores stand between a section and its setting",
-        meant.to_uppercase()
-    ))
+/// What to say of `AUTH_SERVER_STORE_URL`, which was to be `AUTH_SERVER_STORE__URL`.
+fn deeper(variable: &str, name: &str) -> Option<String> {
+    let sections = toml::Table::try_from(Raw::default()).ok()?;
+    let mut sections = sections.iter().filter(|(_, value)| value.is_table());
+    let within = |section: &str| name.strip_prefix(section)?.strip_prefix('_');
+    let (section, rest) = sections.find_map(|(section, _)| Some((section, within(section)?)))?;
+    (variable == format!("{PREFIX}{}", name.to_uppercase())).then(|| {
+        format!(
+            "`{name}` is not a setting; did you mean {PREFIX}{}__{}? Two underscores stand between a section and its setting",
+            section.to_uppercase(),
+            rest.to_uppercase()
+        )
+    })
 }
 
 /// What people write by habit, and what they mean here.
@@ -314,6 +315,22 @@ mod tests {
                 Some(("AUTH_SERVER_STORE_URL", "x")),
                 "AUTH_SERVER_STORE_URL: `store_url` is not a setting; did you mean AUTH_SERVER_STORE__URL? \
                  Two underscores stand between a section and its setting",
+            ),
+            (
+                "",
+                Some(("AUTH_SERVER_SIGN_IN_WINDOW", "1m")),
+                "AUTH_SERVER_SIGN_IN_WINDOW: `sign_in_window` is not a setting; did you mean AUTH_SERVER_SIGN_IN__WINDOW? \
+                 Two underscores stand between a section and its setting",
+            ),
+            (
+                "",
+                Some(("AUTH_SERVER_ISSUER_URL", "x")),
+                "AUTH_SERVER_ISSUER_URL: `issuer_url` is not a setting; did you mean `issuer`?",
+            ),
+            (
+                "",
+                Some(("AUTH_SERVER_STORE_URL__X", "x")),
+                "AUTH_SERVER_STORE_URL__X: `store_url` is not a setting; did you mean `store`?",
             ),
             (
                 "[tokens]\nx = 1",

@@ -16,9 +16,6 @@ const KNOWN: i64 = 3600;
 /// Noted again after this time, in seconds.
 const KNOWN_AGAIN: i64 = 60;
 
-/// Characters of an unknown client's name that are logged.
-const LOGGED: usize = 100;
-
 /// The budgets of all callers.
 pub struct Limits {
     requests_per_client: Option<Rate>,
@@ -87,9 +84,15 @@ impl Limits {
     pub(super) fn may_try(&self, client_id: &str, address: &str, now: i64) -> Result<()> {
         let group = network::group(address);
         let pair = (client_id, group.as_str());
-        // Nothing is known of the client yet: whatever the name is, it goes into the log as text.
-        let start: String = client_id.chars().take(LOGGED).collect();
-        let who = || format!("{start:?} from {address}");
+        // Who was never right may have sent a secret where the name belongs.
+        let who = || {
+            let name = if self.known.has(&pair, now) {
+                client_id
+            } else {
+                "a client"
+            };
+            format!("{name} from {address}")
+        };
         if let Some(rate) = &self.failures_per_client {
             rate.check(&pair, now)
                 .map_err(|wait| failed("limits.failures_per_client", wait).because(who()))?;

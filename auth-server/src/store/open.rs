@@ -189,6 +189,9 @@ pub(super) fn lock(path: &std::path::Path) -> Result<std::fs::File, Error> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(&name).map_err(|e| refuse(e.to_string()))?;
+    // Whoever can open it could lock it. One that an older version made is another's in the worst case, and stays as it is.
+    #[cfg(unix)]
+    let _ = file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => {

@@ -47,9 +47,12 @@ pub(super) fn listen(found: &mut Findings, config: &Config) {
             .iter()
             .find(|other| other.1.as_ref().is_some_and(same))
         {
-            Some((other, ..)) => found.error(
+            Some((other, address, _)) => found.error(
                 about,
-                format!("{listen} is the address of {other}"),
+                format!(
+                    "{listen} cannot be used beside {other}, {}",
+                    address.unwrap_or(listen)
+                ),
                 &format!("{about}: another port"),
             ),
             None => can_listen(found, about, listen, encrypts),
@@ -57,11 +60,14 @@ pub(super) fn listen(found: &mut Findings, config: &Config) {
     }
 }
 
-/// True when one socket would stand in the way of the other. The system chooses for port 0.
+/// True when one socket would stand in the way of the other. The system chooses for port 0; `[::]` is every address, of IPv4 too,
+/// and `0.0.0.0` every one of IPv4.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    one.port() == other.port()
-        && one.port() != 0
-        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+    let holds = |all: SocketAddr, one: SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+    };
+    let same = one.ip() == other.ip() || holds(one, other) || holds(other, one);
+    same && one.port() == other.port() && one.port() != 0
 }
 
 fn can_listen(found: &mut Findings, about: &'static str, listen: SocketAddr, encrypts: bool) {
@@ -189,5 +195,28 @@ async fn own(found: &mut Findings, config: &Config, outbound: &Outbound, now: i6
         }
         // It may not run yet, and its public address may be a private one here.
         Err(error) => found.warning("issuer", format!("{url} does not answer: {error}"), change),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_overlap_by_address_and_port() {
+        for (one, other, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("0.0.0.0:0", "127.0.0.1:0", false),
+        ] {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlap(one, other), expected, "{one} {other}");
+            assert_eq!(overlap(other, one), expected, "{other} {one}");
+        }
     }
 }

@@ -72,6 +72,7 @@ fn a_backup_is_made_beside_a_running_server_and_holds_everything() {
 #[test]
 fn what_stands_there_is_never_replaced() {
     let folder = Folder::new("");
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     for (there, line) in [
         ("copy.db", "backup copy.db"),
@@ -105,6 +106,7 @@ fn what_stands_there_is_never_replaced() {
 #[test]
 fn a_file_that_others_prepared_gets_nothing() {
     let folder = Folder::new("");
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     let path = |name: &str| folder.path().join(name);
     let partial = path("copy.db.partial");
@@ -137,6 +139,7 @@ fn a_backup_that_would_be_of_no_use_says_so() {
     let folder = Folder::new("");
     let refused = folder.run("backup copy.db").refused();
     assert!(refused.ends_with("data/auth.db is not there"), "{refused}");
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     let refused = folder.run("backup nowhere/copy.db").refused();
     assert!(refused.contains("nowhere/copy.db.partial"), "{refused}");
@@ -162,6 +165,7 @@ fn a_backup_that_would_be_of_no_use_says_so() {
 #[test]
 fn a_damaged_database_gives_no_backup() {
     let folder = Folder::new("");
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     let file = folder.path().join("data/auth.db");
     let mut bytes = std::fs::read(&file).unwrap();

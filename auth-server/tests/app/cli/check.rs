@@ -72,6 +72,7 @@ fn a_good_configuration_has_no_warning_and_nothing_is_made() {
     );
     assert_eq!(everything(folder.path()).len(), 1, "only the configuration");
     // A database that nobody uses, and one in use.
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     let before = everything(folder.path());
     let answer = folder.run("check --strict");
@@ -146,7 +147,7 @@ const CASES: [(&str, i32, &str); 18] = [
     (
         "issuer = \"https://h\"\nlisten = \"127.0.0.1:4711\"\n[metrics]\nlisten = \"0.0.0.0:4711\"",
         2,
-        "error    metrics.listen: 0.0.0.0:4711 is the address of listen",
+        "error    metrics.listen: 0.0.0.0:4711 cannot be used beside listen, 127.0.0.1:4711; change metrics.listen: another port",
     ),
     (
         "issuer = \"https://h\"\nmetrics.listen = \"192.0.2.1:9464\"",
@@ -317,6 +318,7 @@ fn warnings_let_a_server_start_and_errors_do_not() {
 #[tokio::test]
 async fn what_others_could_read_or_replace_is_an_error() {
     let folder = public("");
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     for (file, loose, tight, words) in [
         (
@@ -392,6 +394,7 @@ async fn postgresql_tells_how_it_is_set_up() {
         "{}",
         many.out
     );
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     let password = url::Url::parse(&url).unwrap();
     let password = password.password().unwrap().to_owned();

@@ -50,8 +50,8 @@ fn a_mistake_in_the_configuration_is_one_line_that_names_the_setting() {
     let folder = Folder::empty();
     assert_eq!(
         folder.run("config").refused(),
-        "issuer: is missing; write issuer = \"https://…\" or set AUTH_SERVER_ISSUER; there is no auth-server.toml here, and --config names no \
-         other"
+        "issuer: is missing; write issuer = \"https://…\" or set AUTH_SERVER_ISSUER; there is no auth-server.toml here, and neither --config \
+         nor AUTH_SERVER_CONFIG names a file"
     );
     assert_eq!(
         folder.run("users list --config nix.toml").refused(),
@@ -115,7 +115,7 @@ fn migrate_asks_first_and_then_brings_the_database_to_the_newest_version() {
 fn a_store_that_cannot_be_opened_is_one_line_that_names_it() {
     let folder = Folder::new("[store]\nurl = \"sqlite:file/auth.db\"\n");
     folder.write("file", "no database, and no folder");
-    let line = folder.run("migrate").refused();
+    let line = folder.run("users list").refused();
     assert!(
         line.starts_with("store.url: cannot make the folder file: "),
         "{line}"

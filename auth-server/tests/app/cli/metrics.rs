@@ -134,6 +134,11 @@ fn requests_tokens_and_failures_are_counted() {
             1.0,
         ),
         (
+            "auth_server_token_requests_total{grant_type=\"refresh_token\",outcome=\"issued\"}"
+                .to_owned(),
+            0.0,
+        ),
+        (
             "auth_server_client_authentication_failures_total{error=\"invalid_client\"}".to_owned(),
             1.0,
         ),
@@ -331,6 +336,43 @@ fn every_line_about_a_request_has_its_id() {
         3,
         "an error is logged once, beside its event and its answer:\n{log}"
     );
+}
+
+#[test]
+fn who_asked_too_often_stands_in_the_log_with_the_setting_and_a_secret_does_not() {
+    let limits = "limits.requests_per_client = 1\nlimits.failures_per_client = 1\n";
+    let server = Measured::start(&format!("{limits}{}", robot()));
+    let token = format!("POST /token HTTP/1.1\r\n{FORM}");
+    let secret = "the-robots-own-secret-of-forty-three-letters";
+    for (id, secret) in [("robot", secret), (secret, "robot")] {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        server.ask(&token, &form);
+        let answer = server.ask(&token, &form);
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    }
+    let (_, log) = server.server.stop("-TERM");
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let refused: Vec<Value> = lines
+        .filter(|line: &Value| line["status"] == 429 && line["message"] == "refused")
+        .collect();
+    let said = refused
+        .iter()
+        .map(|line| (line["setting"].as_str(), line["cause"].as_str()));
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            (
+                Some("limits.requests_per_client"),
+                Some("robot from 127.0.0.1")
+            ),
+            (
+                Some("limits.failures_per_client"),
+                Some("a client from 127.0.0.1")
+            ),
+        ],
+        "{log}"
+    );
+    assert!(!log.contains(secret), "{log}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::serve::Running;
 /// A folder whose database has alice, a backup of it, and then bob.
 fn with_backup() -> Folder {
     let folder = Folder::new("");
+    folder.run("migrate").done();
     folder.run("keys rotate").done();
     add(&folder, "alice");
     folder.run("backup copy.db --with-master-key").done();

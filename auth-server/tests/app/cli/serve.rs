@@ -161,6 +161,10 @@ fn a_master_key_that_others_can_read_gets_a_warning() {
     let server = Running::start(&folder, "serve");
     assert!(!server.before.contains(warning), "{}", server.before);
     server.stop("-TERM");
+    for private in ["data/auth.db", "data/auth.db.lock"] {
+        let file = std::fs::metadata(folder.path().join(private)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{private}");
+    }
     let key = folder.path().join("keys/master.key");
     for (mode, warned) in [(0o600, false), (0o640, true), (0o604, true)] {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -171,14 +175,29 @@ fn a_master_key_that_others_can_read_gets_a_warning() {
 }
 
 #[test]
+fn a_catalogue_that_is_not_there_gets_a_warning() {
+    let folder = Folder::new("registration.catalogue = \"nix\"\n");
+    let server = Running::start(&folder, "serve");
+    let warning = "registration.catalogue cannot be read";
+    assert!(server.before.contains(warning), "{}", server.before);
+    server.stop("-TERM");
+}
+
+#[test]
 fn a_server_that_cannot_start_names_the_setting() {
     let folder = Folder::new("");
     folder.write("file", "no key");
+    std::fs::write(folder.path().join("bytes"), [0xff; 32]).unwrap();
     for (variable, value, line) in [
         (
             "AUTH_SERVER_KEYS__MASTER_KEY_FILE",
             "file",
             "keys.master_key_file: file: must hold 32 bytes in base64url (43 characters)",
+        ),
+        (
+            "AUTH_SERVER_KEYS__MASTER_KEY_FILE",
+            "bytes",
+            "keys.master_key_file: bytes: must hold 32 bytes in base64url (43 characters)",
         ),
         ("RUST_LOG", "a=b=c", "RUST_LOG: "),
         ("RUST_LOG", "loud", "RUST_LOG: `loud` is not a level; write"),

@@ -13,16 +13,18 @@ fn a_mistyped_path_of_the_store_is_no_empty_store() {
         "clients list",
         "resources list",
         "keys list",
+        "keys rotate --now",
         "audit list",
         "audit export",
     ] {
         assert_eq!(
             folder.run(command).refused(),
-            "store.url: data/auth.db is not there; `auth-server serve` makes it, or the first `users add`",
+            "store.url: data/auth.db is not there; `auth-server serve` or `auth-server migrate` makes it",
             "{command}"
         );
     }
     assert!(!folder.path().join("data").exists());
+    assert!(!folder.path().join("keys").exists());
 }
 
 #[tokio::test]
