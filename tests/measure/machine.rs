@@ -38,16 +38,18 @@ impl Usage {
             .collect();
         ensure!(ticks.len() == 2, "/proc/PID/stat: {stat}");
         let status = read("status")?;
-        let kib = |name: &str| -> f64 {
+        // The kernel writes `kB` and means 1,024 bytes.
+        let megabytes = |name: &str| -> f64 {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let number = line.and_then(|line| line.split_whitespace().next());
-            number.and_then(|number| number.parse().ok()).unwrap_or(0.0)
+            let kib: f64 = number.and_then(|number| number.parse().ok()).unwrap_or(0.0);
+            kib * 1024.0 / 1e6
         };
         Ok(Self {
             // The kernel's unit of both fields is 1/100 s on every Linux in use.
             cpu: (ticks[0] + ticks[1]) / 100.0,
-            rss: kib("VmRSS:") / 1024.0,
-            anonymous: kib("RssAnon:") / 1024.0,
+            rss: megabytes("VmRSS:"),
+            anonymous: megabytes("RssAnon:"),
         })
     }
 }

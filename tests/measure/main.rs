@@ -53,9 +53,9 @@ pub(crate) struct Bench {
     pub(crate) scale: Scale,
     /// auth-server.
     pub(crate) program: PathBuf,
-    /// What the rates of commits are measured on.
+    /// That of the build: codes and refresh tokens, PostgreSQL's server, and files of the loads.
     pub(crate) disk: Disk,
-    /// What everything else is measured on.
+    /// What the other SQLite stores are on.
     pub(crate) steady: Disk,
     pub(crate) table: Table,
 }

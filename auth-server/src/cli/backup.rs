@@ -104,7 +104,8 @@ impl Restore {
                 "{grants} grants were ended, with every consent and session"
             )),
             None => output::hint(
-                "what was revoked after the backup is good again; --revoke-grants ends everything",
+                "what was revoked after the backup is good again: --revoke-grants ends every grant, consent and session, \
+                 `keys rotate --now` withdraws keys",
             ),
         }
     }

@@ -16,7 +16,7 @@ Examples:
 /// Print the settings in force, each with its source
 ///
 /// A setting comes from the environment (`store.url` is `AUTH_SERVER_STORE__URL`), else from the file, else it has its
-/// default. Secrets are not shown.
+/// default. Lists are written as in the file, also in the environment. Secrets are not shown.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ConfigCommand {

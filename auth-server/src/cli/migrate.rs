@@ -8,8 +8,8 @@ use super::{Failure, Result, Source, mendable, output};
 
 /// Bring the database to the newest version
 ///
-/// `serve` and every other command do this by themselves. It is a command of its own for those who want to do it apart
-/// from a start, or to ask first. Migrations only add, so an older node keeps working.
+/// `serve` and the commands that work in the database do this by themselves. It is a command of its own for those who want
+/// to do it apart from a start, or to ask first. Migrations only add, so an older node keeps working.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

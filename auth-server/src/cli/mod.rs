@@ -1,5 +1,5 @@
 //! The command line. What an operator types becomes one call into the library, and the answer becomes text, or JSON
-//! with `--json`. Every command but `serve` works beside a running server.
+//! with `--json`. Every command but `serve` and `restore` works beside a running server.
 
 mod audit;
 mod backup;

@@ -104,7 +104,13 @@ impl Add {
                     return output::json(&json!(resource));
                 }
                 let what = if new { "added" } else { "replaced" };
-                output::line(&format!("{} is {what}", resource.id))
+                output::line(&format!("{} is {what}", resource.id))?;
+                if new && operator.resources().await?.len() == 2 {
+                    output::hint(
+                        "it is the second: from now on a request names its `resource`, or its client has a default_resource",
+                    )?;
+                }
+                Ok(())
             })
             .await
     }

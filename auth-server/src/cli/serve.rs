@@ -73,6 +73,7 @@ impl Serve {
         tracing::info!(%issuer, %address, "ready");
         supervisor::is_ready();
         let ended = auth_server::serve_both(server, listener, with_certificates, stop).await;
+        tracing::info!("stopped");
         traces.finish().await?;
         ended.map_err(Failure::Internal)
     }

@@ -214,6 +214,9 @@ fn one_line(error: &toml::de::Error) -> String {
     if message == "invalid socket address syntax" {
         return "must be an address with a port, like 127.0.0.1:8080".into();
     }
+    if message.ends_with("expected a sequence") {
+        return "must be a list, like [\"…\"]".into();
+    }
     message.trim().replace('\n', " ")
 }
 
@@ -336,6 +339,11 @@ mod tests {
                 "[tokens]\nx = 1",
                 Some(("AUTH_SERVER_TOKENS__CODE_LIFETIME", "5s")),
                 "a.toml: line 2: tokens: `x` is not a setting; did you mean `pushed_request_lifetime`?",
+            ),
+            (
+                "",
+                Some(("AUTH_SERVER_TRUSTED_PROXIES", "127.0.0.1")),
+                "AUTH_SERVER_TRUSTED_PROXIES: must be a list, like [\"…\"]",
             ),
             (
                 "",

@@ -65,6 +65,8 @@ pub async fn authenticate(
     let mut known = None;
     match find(server, presented, &caller, &mut known).await {
         Ok(client) => {
+            let (address, now) = (caller.address(), server.now());
+            server.limits.client(&client, address, now)?;
             let proof = sender::proof(server, &presented.shown, None)?;
             let confirmation = sender::confirmation(&client, proof.as_ref(), &presented.shown);
             Ok(Authenticated {
@@ -88,6 +90,19 @@ pub async fn authenticate(
     }
 }
 
+/// Refuses who failed too often. Who is no client that was seen here lately is not named: a secret may stand in that place.
+pub(super) async fn admit(server: &Server, id: &str, caller: &Caller) -> Result<()> {
+    let Err(refusal) = server.limits.may_try(id, caller.address(), server.now()) else {
+        return Ok(());
+    };
+    let client = clients::was_seen(server, id).then(|| id.to_owned());
+    let who = client.as_deref().unwrap_or("a client");
+    let refusal = refusal.because(format!("{who} from {}", caller.address()));
+    let event = Event::ClientAuthenticationThrottled { client };
+    audit::refused(server, event, caller).await;
+    Err(refusal.into())
+}
+
 /// `known` becomes the id of a client that is known and did not prove to be it.
 async fn find(
     server: &Server,
@@ -99,12 +114,8 @@ async fn find(
         return Box::pin(workload::client(server, &workload, caller)).await;
     }
     let (id, proof) = read(presented)?;
+    Box::pin(admit(server, &id, caller)).await?;
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
-    if let Err(error) = limits.may_try(&id, address, now) {
-        let event = Event::ClientAuthenticationThrottled;
-        Box::pin(audit::refused(server, event, caller)).await;
-        return Err(error);
-    }
     let proven = match clients::find(server, &id, address).await {
         Ok(client) => match prove(server, &client, proof, &presented.shown, address).await {
             Ok(()) => Ok(client),
@@ -120,7 +131,6 @@ async fn find(
             if !client.is_public() {
                 limits.was_right(&id, address, now);
             }
-            limits.client(&client, address, now)?;
             Ok(client)
         }
         Err(error) => {

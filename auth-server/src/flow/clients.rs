@@ -96,6 +96,11 @@ fn in_memory(server: &Server, id: &str) -> Option<Arc<Client>> {
     fresh.then_some(copy.client)
 }
 
+/// True for a client of the configuration, and for one that was read a moment ago.
+pub(super) fn was_seen(server: &Server, id: &str) -> bool {
+    server.config.clients.contains_key(id) || server.clients.0.peek(id).is_some()
+}
+
 fn is_url(id: &str) -> bool {
     id.starts_with("https://") || id.starts_with("http://")
 }

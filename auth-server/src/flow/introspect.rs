@@ -136,10 +136,20 @@ pub async fn living(server: &Server, token: &str) -> Result<Option<Living>> {
             return Ok(None);
         };
         Some(grant)
-    } else if server.store.is_seen(Purpose::Revoked, jti).await? {
+    } else if server.store.is_seen(Purpose::Revoked, jti).await?
+        || is_of_nobody(server, text("client_id")).await?
+    {
         return Ok(None);
     } else {
         None
     };
     Ok(Some(Living { claims, grant }))
+}
+
+/// True when the client of a machine's token was deleted: it has no grant that could have ended with it.
+async fn is_of_nobody(server: &Server, client_id: Option<&str>) -> Result<bool> {
+    match client_id {
+        Some(id) => Ok(clients::last_known(server, id).await?.is_none()),
+        None => Ok(true),
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Wrong credentials count for the client at one address, and for the address with all its clients; unknown codes and
 //! refresh tokens for the address alone. They never count for a client wherever it is: a stranger could lock it out. A client that was right at an address within the last hour has its own
-//! budget there, so that its neighbours cannot lock it out either.
+//! budget there, so that a neighbour who names other clients cannot lock it out; one who names this client can.
 
 use super::Result;
 use crate::config;
@@ -81,29 +81,23 @@ impl Limits {
     }
 
     /// Refuses who failed too often, before anything is checked: whether a guess was right is not said.
-    pub(super) fn may_try(&self, client_id: &str, address: &str, now: i64) -> Result<()> {
+    pub(super) fn may_try(
+        &self,
+        client_id: &str,
+        address: &str,
+        now: i64,
+    ) -> std::result::Result<(), Refusal> {
         let group = network::group(address);
         let pair = (client_id, group.as_str());
-        // Who was never right may have sent a secret where the name belongs.
-        let who = || {
-            let name = if self.known.has(&pair, now) {
-                client_id
-            } else {
-                "a client"
-            };
-            format!("{name} from {address}")
-        };
         if let Some(rate) = &self.failures_per_client {
             rate.check(&pair, now)
-                .map_err(|wait| failed("limits.failures_per_client", wait).because(who()))?;
+                .map_err(|wait| failed("limits.failures_per_client", wait))?;
         }
         if let Some(rate) = &self.failures_per_address
             && let Err(wait) = rate.check(&group.as_str(), now)
             && !self.known.has(&pair, now)
         {
-            return Err(failed("limits.failures_per_address", wait)
-                .because(who())
-                .into());
+            return Err(failed("limits.failures_per_address", wait));
         }
         Ok(())
     }

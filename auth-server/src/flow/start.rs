@@ -85,6 +85,12 @@ fn master_key(path: &Path, store_has_keys: bool, effects: &Effects) -> anyhow::R
     match read_master_key(path)? {
         Some(key) => {
             warn_of_readers(path);
+            if !store_has_keys {
+                tracing::warn!(
+                    file = %path.display(),
+                    "the master key is there, and the store has no keys: a first start, or another store.url than before"
+                );
+            }
             Ok(key)
         }
         None if store_has_keys => anyhow::bail!(

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use anyhow::anyhow;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Result, Server, keys, notices};
@@ -13,6 +14,10 @@ use crate::store::Walk;
 const REFRESH: Duration = Duration::from_secs(1);
 /// The least time between two rounds: many changes in a row are one.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest that reading takes. A database may hang on one connection and answer on the next, so the round ends and another one asks.
+const LONGEST_READ: Duration = Duration::from_secs(5);
+/// The longest that making keys or deleting a batch takes.
+const LONGEST_WORK: Duration = Duration::from_mins(1);
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(30);
 /// The least time between two batches of a sweep.
@@ -58,8 +63,20 @@ async fn follow(server: &Server) {
 }
 
 async fn round(server: &Server) -> Result<()> {
-    refresh(server).await?;
-    keys::rotate_when_due(server).await
+    within(LONGEST_READ, refresh(server)).await?;
+    within(LONGEST_WORK, keys::rotate_when_due(server)).await
+}
+
+/// What is left in the middle of something is asked before it is used again.
+fn within<T>(
+    longest: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Result<T>> {
+    let work = timeout(longest, Box::pin(work));
+    async move {
+        let too_long = || Err(anyhow!("the store took longer than {longest:?}").into());
+        work.await.unwrap_or_else(|_| too_long())
+    }
 }
 
 async fn forget(server: &Server) {
@@ -83,10 +100,8 @@ async fn sweep(server: &Server, walk: &mut Walk) -> Result<()> {
             walk.begin();
         }
         let began = Instant::now();
-        let swept = server
-            .store
-            .sweep(walk, unused, audit, server.now())
-            .await?;
+        let batch = server.store.sweep(walk, unused, audit, server.now());
+        let swept = within(LONGEST_WORK, async { Ok(batch.await?) }).await?;
         if !swept.more {
             break;
         }

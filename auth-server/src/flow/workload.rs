@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::client_auth::Presented;
+use super::client_auth::{self, Presented};
 use super::trusted::{self, Brought};
 use super::{Result, Server, audit, clients};
 use crate::protocol::client::{Client, GrantType};
@@ -70,10 +70,7 @@ pub(super) async fn client(
     let id = trusted::candidate(server, &workload.brought, &wanted)
         .and_then(TrustedIssuer::workload)
         .unwrap_or_default();
-    if let Err(error) = limits.may_try(id, address, now) {
-        audit::refused(server, Event::ClientAuthenticationThrottled, caller).await;
-        return Err(error);
-    }
+    client_auth::admit(server, id, caller).await?;
     let verified = match trusted::verify(server, &workload.brought, &wanted).await {
         Ok(verified) => verified,
         Err(error) => {
@@ -94,6 +91,5 @@ pub(super) async fn client(
         let why = "profile fapi2 authenticates by the client's own key or certificate";
         return Err(invalid_client(why).setting("clients.profile").into());
     }
-    limits.client(&client, address, now)?;
     Ok(client)
 }

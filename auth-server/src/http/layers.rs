@@ -86,7 +86,8 @@ async fn every(State(server): State<Server>, mut request: Request, next: Next) -
     }
     let mut response = async {
         let response = next.run(request).await;
-        let milliseconds = measured.end(&response).as_millis();
+        // JSON has no number of 128 bits.
+        let milliseconds = u64::try_from(measured.end(&response).as_millis()).unwrap_or(u64::MAX);
         let (route, status) = (measured.route(), response.status().as_u16());
         tracing::debug!(target: "access", route, status, milliseconds, "answered");
         response

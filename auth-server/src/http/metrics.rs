@@ -12,21 +12,24 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::serve::{self, Bounds};
 use crate::flow::Server;
 use crate::metrics::{MEDIA_TYPE, METRICS, NO_ROUTE, method};
 
+/// What who reads metrics may take: the open files of the server are for its callers.
+const BOUNDS: Bounds = Bounds {
+    connections: 16,
+    idle: Duration::from_secs(75),
+    stop_delay: Duration::ZERO,
+    are_counted: false,
+};
+
 /// Serves `GET /metrics` and nothing else until `stop` is cancelled.
-pub async fn serve(
-    server: Server,
-    listener: TcpListener,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(server: Server, listener: TcpListener, stop: CancellationToken) {
     let router = Router::new()
         .route("/metrics", get(show))
         .with_state(server);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    serve::serve(listener, None, router, BOUNDS, stop).await;
 }
 
 /// What lies in the server is read now; everything else was recorded when it happened.

@@ -193,6 +193,7 @@ pub async fn serve_both(
         connections: limits.connections,
         idle: Duration::from_secs(limits.idle.unsigned_abs()),
         stop_delay: Duration::from_secs(limits.stop_delay.unsigned_abs()),
+        are_counted: true,
     };
     let not_ready = async {
         stop.cancelled().await;

@@ -73,6 +73,8 @@ pub(crate) struct Bounds {
     pub(crate) idle: Duration,
     /// How long new connections are still accepted after the wish to stop.
     pub(crate) stop_delay: Duration,
+    /// Whether the metric of open connections counts them.
+    pub(crate) are_counted: bool,
 }
 
 /// Answers requests until `stop` is cancelled, then lets those under way finish, for a while.
@@ -88,6 +90,7 @@ pub(crate) async fn serve(
         router,
         tls,
         idle: bounds.idle,
+        are_counted: bounds.are_counted,
         room: Arc::new(Semaphore::new(bounds.connections)),
         crowd: Arc::default(),
         stopping: Arc::clone(&stopping),
@@ -116,6 +119,7 @@ struct Open {
     router: Router,
     tls: Option<Arc<Identity>>,
     idle: Duration,
+    are_counted: bool,
     room: Arc<Semaphore>,
     /// Tells idle connections that others wait for their places.
     crowd: Arc<Notify>,
@@ -200,7 +204,7 @@ impl Open {
         }
         let open = self.clone();
         self.tasks.spawn(async move {
-            let counted = metrics::Connection::begin();
+            let counted = open.are_counted.then(metrics::Connection::begin);
             open.attend(stream, peer).await;
             drop((counted, place));
         });
@@ -399,6 +403,7 @@ mod tests {
             connections,
             idle,
             stop_delay,
+            are_counted: true,
         };
         let task = tokio::spawn(serve(listener, None, router, bounds, stop.clone()));
         Running {
@@ -448,6 +453,7 @@ mod tests {
             connections: 100,
             idle: SHORT,
             stop_delay: Duration::ZERO,
+            are_counted: true,
         };
         let stop = CancellationToken::new();
         let serving = serve(listener, identity, Router::new(), bounds, stop.clone());

@@ -94,7 +94,7 @@ pub enum Event {
     /// A client failed to authenticate; without `client` nobody is known by that id.
     ClientAuthenticationRefused { client: Option<String>, why: String },
     /// An authentication was refused unread, because too many from there were wrong before.
-    ClientAuthenticationThrottled,
+    ClientAuthenticationThrottled { client: Option<String> },
     /// A client registered itself.
     ClientRegistered {
         client: String,
@@ -301,9 +301,12 @@ impl Event {
             Event::ClientAuthenticationRefused { client, .. } => {
                 (Kind::ClientAuthentication, Refused, None, client.as_deref())
             }
-            Event::ClientAuthenticationThrottled => {
-                (Kind::ClientAuthentication, Throttled, None, None)
-            }
+            Event::ClientAuthenticationThrottled { client } => (
+                Kind::ClientAuthentication,
+                Throttled,
+                None,
+                client.as_deref(),
+            ),
             Event::ClientRegistered { client, .. } | Event::ClientShared { client } => {
                 (Kind::ClientRegistered, Done, None, Some(client))
             }

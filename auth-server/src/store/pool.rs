@@ -3,7 +3,8 @@
 //! and after every loan: on PostgreSQL those are two more round trips for each statement.
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{
     self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult,
@@ -22,6 +23,9 @@ const CALLS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(200);
 /// A connection that nobody used for so long is asked before it is lent.
 const RESTED: Duration = Duration::from_secs(1);
+/// How long a connection may take to say that it is alive. A machine that vanished leaves many behind that never will: after the
+/// first, those that were not used since are not asked, so that a request has the patience for it.
+const ALIVE: Duration = Duration::from_secs(1);
 /// A connection that nobody used for so long is closed.
 const IDLE: Duration = Duration::from_mins(10);
 /// A connection as old as this is closed, so that what a database keeps for each one does not grow forever.
@@ -59,12 +63,22 @@ pub(super) trait Lendable: Connection + 'static {
 }
 
 /// How connections are opened, and whether one may be lent again.
-pub(super) struct Opener<C: Lendable>(C::Options);
+pub(super) struct Opener<C: Lendable> {
+    options: C::Options,
+    began: Instant,
+    /// When a connection was last asked that did not answer, in milliseconds after `began`.
+    hanging: AtomicU64,
+}
 
 impl<C: Lendable> Pool<C> {
     /// At most `most` connections, opened when they are needed.
     pub(super) fn new(options: C::Options, most: u32) -> Result<Pool<C>, super::Error> {
-        let pool = managed::Pool::builder(Opener(options))
+        let opener = Opener {
+            options,
+            began: Instant::now(),
+            hanging: AtomicU64::new(0),
+        };
+        let pool = managed::Pool::builder(opener)
             .max_size(usize::try_from(most).unwrap_or(usize::MAX))
             .queue_mode(QueueMode::Lifo)
             .build();
@@ -159,19 +173,34 @@ impl<C: Lendable> Manager for Opener<C> {
         if metrics.age() > OLD {
             return Err(RecycleError::message("it is old"));
         }
-        match slot.left {
-            Left::InTransaction => slot.connection.roll_back().await?,
-            Left::Busy => slot.connection.ping().await?,
-            Left::Clean if metrics.last_used() > RESTED => slot.connection.ping().await?,
-            Left::Clean => {}
+        let now = self.began.elapsed();
+        let used = now.saturating_sub(metrics.last_used());
+        if milliseconds(used) < self.hanging.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("others of its time do not answer"));
         }
-        Ok(())
+        let alive = async {
+            match slot.left {
+                Left::InTransaction => slot.connection.roll_back().await,
+                Left::Busy => slot.connection.ping().await,
+                Left::Clean if metrics.last_used() > RESTED => slot.connection.ping().await,
+                Left::Clean => Ok(()),
+            }
+        };
+        let Ok(done) = timeout(ALIVE, alive).await else {
+            self.hanging.fetch_max(milliseconds(now), Ordering::Relaxed);
+            return Err(RecycleError::message("it does not answer"));
+        };
+        Ok(done?)
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<C: Lendable> Opener<C> {
     async fn open(&self) -> Result<Slot<C>, sqlx::Error> {
-        let mut connection = C::connect_with(&self.0).await?;
+        let mut connection = C::connect_with(&self.options).await?;
         connection.accept().await?;
         Ok(Slot {
             connection,

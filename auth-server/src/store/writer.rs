@@ -1,10 +1,10 @@
 //! The one writer of SQLite, with group commit: it takes what is queued, opens one transaction, runs each job,
 //! commits, and only then answers. What the jobs claim is claimed ahead; when one claim is lost, it rolls back and runs the jobs once more,
-//! with claims that tell which one. On any SQL error it rolls back and runs the jobs one by one, so that each
+//! with claims that tell which one. On an SQL error after the `BEGIN` it rolls back and runs the jobs one by one, so that each
 //! failure is its own. One fsync then serves many transactions.
 //!
 //! It has a thread to itself. As a task it would wait after each statement behind all requests that are ready, and everybody who
-//! wants a token waits for it. Nor does it log and answer what it committed: whom it woke would take its core, once for each.
+//! wants a token waits for it. Nor does it log and answer a group that it committed: whom it woke would take its core, once for each.
 
 use std::time::Instant;
 use std::{iter, mem, thread};

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod clients;
 mod config;
+mod hanging;
 mod metrics;
 mod resources;
 mod restore;

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use auth_server::flow::keys;
+use auth_server::flow::operator::Operator;
 use auth_server::protocol::event::Caller;
 
 use crate::world::{START, TestApp};
@@ -80,6 +81,31 @@ async fn a_token_that_was_right_once_is_worth_nothing_without_its_key_or_its_use
             Box::pin(async { tx.disable_user("alice", START).await })
         });
         assert!(disabled.await.unwrap());
+        assert_eq!(inspect(&app, token).await, json!({"active": false}));
+    }
+}
+
+#[tokio::test]
+async fn a_machines_token_ends_with_its_client() {
+    for app in TestApp::everywhere().await {
+        let operator = Operator {
+            config: &app.server.config,
+            store: &app.server.store,
+            effects: &app.server.effects,
+        };
+        let metadata = json!({"grant_types": ["client_credentials"], "scope": "docs.read"});
+        let metadata = serde_json::from_value(metadata).unwrap();
+        let id = "nightly".to_owned();
+        let (_, secret) = operator.add_client(Some(id), metadata).await.unwrap();
+        let secret = secret.map(|secret| secret.reveal().to_owned());
+        let tokens = app
+            .client_with("nightly", secret)
+            .token(&[("grant_type", "client_credentials")])
+            .await
+            .json();
+        let token = &tokens["access_token"];
+        assert_eq!(inspect(&app, token).await["active"], true, "{tokens}");
+        operator.delete_client("nightly").await.unwrap();
         assert_eq!(inspect(&app, token).await, json!({"active": false}));
     }
 }

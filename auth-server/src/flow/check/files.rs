@@ -19,7 +19,7 @@ pub(super) fn master_key(found: &mut Findings, config: &Config, keys: Option<&[S
     let file = &config.master_key_file;
     let shown = file.display();
     let opened = match checked_master_key(file, keys.unwrap_or_default()) {
-        Ok(Some(_)) => keys.map_or(0, <[StoredKey]>::len),
+        Ok(Some(_)) => keys.map(<[StoredKey]>::len),
         Ok(None) => {
             if let Err(why) = may_make(file) {
                 return found.error(
@@ -54,10 +54,17 @@ pub(super) fn master_key(found: &mut Findings, config: &Config, keys: Option<&[S
             format!("{shown} can be read by others (mode {mode:03o})"),
             "chmod 600, and a new key if somebody may have read it",
         ),
-        _ => found.ok(
-            ABOUT,
-            format!("{shown} opens {opened} keys of the database"),
-        ),
+        _ => match opened {
+            Some(0) => found.warning(
+                ABOUT,
+                format!("{shown} is there, and the database has no keys"),
+                "nothing before the first start; else store.url",
+            ),
+            _ => found.ok(
+                ABOUT,
+                format!("{shown} opens {} keys of the database", opened.unwrap_or(0)),
+            ),
+        },
     }
 }
 

@@ -54,7 +54,9 @@ impl fmt::Display for Event {
             | Event::LogoutNoticeGivenUp { why, .. }
             | Event::ApprovalRefused { why, .. }
             | Event::PingGivenUp { why, .. } => f.write_str(&short(why)),
-            Event::ClientAuthenticationThrottled => f.write_str("too many wrong ones from there"),
+            Event::ClientAuthenticationThrottled { .. } => {
+                f.write_str("too many wrong ones from there")
+            }
             Event::ClientRegistered { name, .. } => {
                 f.write_str(&short(name.as_deref().unwrap_or("no name")))
             }

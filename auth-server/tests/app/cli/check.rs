@@ -315,6 +315,27 @@ fn warnings_let_a_server_start_and_errors_do_not() {
     }
 }
 
+#[test]
+fn a_master_key_beside_an_empty_database_is_worth_a_word() {
+    let folder = public("");
+    folder.run("migrate").done();
+    folder.run("keys rotate").done();
+    let mut mistyped = folder.command("check");
+    mistyped.env("AUTH_SERVER_STORE__URL", "sqlite:data/auht.db");
+    let answer = super::answer(&mut mistyped, "");
+    let words = "keys/master.key is there, and the database has no keys";
+    assert!(line(&answer, "keys.").contains(words), "{}", answer.out);
+    let mut mistyped = folder.command("serve");
+    mistyped.env("AUTH_SERVER_STORE__URL", "sqlite:data/auht.db");
+    let server = Running::start_with(mistyped);
+    assert!(
+        server.before.contains("another store.url"),
+        "{}",
+        server.before
+    );
+    server.stop("-TERM");
+}
+
 #[tokio::test]
 async fn what_others_could_read_or_replace_is_an_error() {
     let folder = public("");

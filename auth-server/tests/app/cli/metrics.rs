@@ -59,7 +59,7 @@ impl Measured {
     }
 }
 
-fn exchange(address: &str, head: &str, body: &str) -> String {
+pub(super) fn exchange(address: &str, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let request =
@@ -344,7 +344,7 @@ fn who_asked_too_often_stands_in_the_log_with_the_setting_and_a_secret_does_not(
     let server = Measured::start(&format!("{limits}{}", robot()));
     let token = format!("POST /token HTTP/1.1\r\n{FORM}");
     let secret = "the-robots-own-secret-of-forty-three-letters";
-    for (id, secret) in [("robot", secret), (secret, "robot")] {
+    for (id, secret) in [("robot", secret), ("robot", "wrong"), (secret, "robot")] {
         let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
         server.ask(&token, &form);
         let answer = server.ask(&token, &form);
@@ -367,12 +367,34 @@ fn who_asked_too_often_stands_in_the_log_with_the_setting_and_a_secret_does_not(
             ),
             (
                 Some("limits.failures_per_client"),
+                Some("robot from 127.0.0.1")
+            ),
+            (
+                Some("limits.failures_per_client"),
                 Some("a client from 127.0.0.1")
             ),
         ],
         "{log}"
     );
     assert!(!log.contains(secret), "{log}");
+}
+
+#[test]
+fn who_holds_connections_to_the_metrics_keeps_nobody_out() {
+    let server = Measured::start("");
+    let held: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&server.metrics).unwrap();
+            stream.write_all(b"GET /metrics HTT").unwrap();
+            stream
+        })
+        .collect();
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.server.id()));
+    if let Ok(files) = files {
+        assert!(files.count() < 100, "a place for each");
+    }
+    drop(held);
+    assert!(server.read().contains("auth_server_http_connections 0"));
 }
 
 #[test]
