@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::limits::throttled;
 use super::sender::{self, Shown};
 use super::{Error, Result, Server, audit, client_keys, clients, mtls, workload};
 use crate::metrics::METRICS;
@@ -90,19 +91,6 @@ pub async fn authenticate(
     }
 }
 
-/// Refuses who failed too often. Who is no client that was seen here lately is not named: a secret may stand in that place.
-pub(super) async fn admit(server: &Server, id: &str, caller: &Caller) -> Result<()> {
-    let Err(refusal) = server.limits.may_try(id, caller.address(), server.now()) else {
-        return Ok(());
-    };
-    let client = clients::was_seen(server, id).then(|| id.to_owned());
-    let who = client.as_deref().unwrap_or("a client");
-    let refusal = refusal.because(format!("{who} from {}", caller.address()));
-    let event = Event::ClientAuthenticationThrottled { client };
-    audit::refused(server, event, caller).await;
-    Err(refusal.into())
-}
-
 /// `known` becomes the id of a client that is known and did not prove to be it.
 async fn find(
     server: &Server,
@@ -114,8 +102,10 @@ async fn find(
         return Box::pin(workload::client(server, &workload, caller)).await;
     }
     let (id, proof) = read(presented)?;
-    Box::pin(admit(server, &id, caller)).await?;
     let (limits, address, now) = (&server.limits, caller.address(), server.now());
+    if let Err(refusal) = limits.may_try(&id, address, now) {
+        return Err(Box::pin(throttled(server, refusal, &id, caller)).await);
+    }
     let proven = match clients::find(server, &id, address).await {
         Ok(client) => match prove(server, &client, proof, &presented.shown, address).await {
             Ok(()) => Ok(client),

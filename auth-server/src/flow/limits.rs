@@ -4,9 +4,10 @@
 //! refresh tokens for the address alone. They never count for a client wherever it is: a stranger could lock it out. A client that was right at an address within the last hour has its own
 //! budget there, so that a neighbour who names other clients cannot lock it out; one who names this client can.
 
-use super::Result;
+use super::{Error, Result, Server, audit, clients};
 use crate::config;
 use crate::protocol::client::Client;
+use crate::protocol::event::{Caller, Event};
 use crate::protocol::network;
 use crate::protocol::rate::{Known, Rate};
 use crate::protocol::refusal::{Code, Refusal};
@@ -127,6 +128,21 @@ impl Limits {
             self.known.note(&pair, now, now + KNOWN);
         }
     }
+}
+
+/// Tells of a client that failed too often. Who is no client that was seen here lately is not named: a secret may stand in that place.
+pub(super) async fn throttled(
+    server: &Server,
+    refusal: Refusal,
+    id: &str,
+    caller: &Caller,
+) -> Error {
+    let client = clients::was_seen(server, id).then(|| id.to_owned());
+    let who = client.as_deref().unwrap_or("a client");
+    let refusal = refusal.because(format!("{who} from {}", caller.address()));
+    let event = Event::ClientAuthenticationThrottled { client };
+    audit::refused(server, event, caller).await;
+    refusal.into()
 }
 
 fn slower(setting: &'static str, wait: u32) -> Refusal {

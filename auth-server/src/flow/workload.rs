@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::client_auth::{self, Presented};
+use super::client_auth::Presented;
+use super::limits::throttled;
 use super::trusted::{self, Brought};
 use super::{Result, Server, audit, clients};
 use crate::protocol::client::{Client, GrantType};
@@ -70,7 +71,9 @@ pub(super) async fn client(
     let id = trusted::candidate(server, &workload.brought, &wanted)
         .and_then(TrustedIssuer::workload)
         .unwrap_or_default();
-    client_auth::admit(server, id, caller).await?;
+    if let Err(refusal) = limits.may_try(id, address, now) {
+        return Err(throttled(server, refusal, id, caller).await);
+    }
     let verified = match trusted::verify(server, &workload.brought, &wanted).await {
         Ok(verified) => verified,
         Err(error) => {
