@@ -183,6 +183,11 @@ impl Open {
             Ok(listener) => listener,
             Err(error) => return tracing::warn!(%error, "the queue of connections is lost"),
         };
+        // Who came between the last look and the end would be connected, and reset.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = hold_off(&listener) {
+            tracing::debug!(%error, "new connections cannot be held off");
+        }
         for _ in 0..QUEUE {
             let Ok((stream, peer)) = listener.accept() else {
                 break;
@@ -322,6 +327,23 @@ impl Open {
             }
         }
     }
+}
+
+/// Lets nobody begin to connect any more: the packet that asks for it (SYN without ACK, byte 13 of the head) gets no answer. Whoever
+/// sent it asks again after a second, and hears that nobody listens here. Connections in the queue are not touched.
+#[cfg(target_os = "linux")]
+fn hold_off(listener: &std::net::TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+    // Linux, Documentation/networking/filter.rst: load a byte, mask it, compare it, drop or keep.
+    const PROGRAM: [(u16, u8, u8, u32); 5] = [
+        (0x30, 0, 0, 13),
+        (0x54, 0, 0, 0x12),
+        (0x15, 0, 1, 0x02),
+        (0x06, 0, 0, 0),
+        (0x06, 0, 0, u32::MAX),
+    ];
+    let program = PROGRAM.map(|(code, yes, no, value)| SockFilter::new(code, yes, no, value));
+    SockRef::from(listener).attach_filter(&program)
 }
 
 /// The future as a stream of its one answer. It is polled only when it has something to say, not whenever the task that
@@ -571,5 +593,25 @@ mod tests {
         stream.write_all(ASK).await.unwrap();
         assert!(read_all(&mut stream).await.contains("connection: close"));
         timeout(LONG, server.task).await.unwrap().unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn at_the_end_nobody_is_connected_who_would_be_reset() {
+        use std::net::{TcpListener, TcpStream};
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = TcpStream::connect(address).unwrap();
+        hold_off(&listener).unwrap();
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut accepted, _) = listener.accept().unwrap();
+        io::Write::write_all(&mut queued, b"x").unwrap();
+        let mut byte = [0];
+        io::Read::read_exact(&mut accepted, &mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+        drop(listener);
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
