@@ -29,12 +29,14 @@ pub(crate) async fn documents(bench: &mut Bench, site: &Site) -> Result<()> {
         let unchanged = again.status == 304 && again.body.is_empty();
 
         let bare = Answering::start(&site.place.folder, &constant(&answer)).await?;
-        let (connections, seconds) = (bench.options.connections, bench.scale.seconds);
+        let (turns_taken, seconds) = bench.scale.short_turns();
+        let connections = bench.options.connections;
         let bare_load = Load::get(format!("{}/", bare.url), connections, seconds);
         let load = Load::get(site.place.url(path), connections, seconds);
+        bench.warm(&bare_load).await?;
+        bench.warm(&load).await?;
         let mut turns = Vec::new();
-        // They are quick to answer, so that what other programs take of the machine shows most.
-        for turn in 0..2 * bench.scale.turns - 1 {
+        for turn in 0..turns_taken {
             let (bare, ours) = ((&bare_load, bare.pid), (&load, site.running.pid));
             let (limit, outcome) = bench.drive_both(turn, bare, ours).await?;
             turns.push(Turn::of_rate(limit.rate, outcome));

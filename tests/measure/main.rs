@@ -39,7 +39,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use disk::{Disk, SlowFsync};
 use growth::Sweep;
-use load::{Bodies, Load, Outcome};
+use load::{Bodies, Load};
 use options::{MEASURES, Options, Scale};
 use postgres::Postgres;
 use raw::Kind;
@@ -73,41 +73,6 @@ impl Bench {
     /// A load of the usual width and length.
     pub(crate) fn post<'a>(&self, url: String, bodies: Bodies<'a>) -> Load<'a> {
         Load::post(url, bodies, self.options.connections, self.scale.seconds)
-    }
-
-    /// Runs a load after a shorter one that warms up.
-    pub(crate) async fn drive(&self, load: &Load<'_>, pid: Option<u32>) -> Result<Outcome> {
-        if self.scale.warm > 0 {
-            let warm = Load {
-                seconds: self.scale.warm,
-                bodies: load.bodies,
-                headers: load.headers.clone(),
-                url: load.url.clone(),
-                ..*load
-            };
-            warm.run(self.disk.folder(), None).await?;
-        }
-        load.run(self.disk.folder(), pid).await
-    }
-
-    /// Runs the load of a limit and that of a value, each on its process; at every second turn the other way round, because a machine
-    /// that is shared may be quicker after a rest.
-    pub(crate) async fn drive_both(
-        &self,
-        turn: usize,
-        (limit, of_limit): (&Load<'_>, u32),
-        (value, of_value): (&Load<'_>, u32),
-    ) -> Result<(Outcome, Outcome)> {
-        let (limit, value) = if turn.is_multiple_of(2) {
-            let limit = self.drive(limit, Some(of_limit)).await?;
-            (limit, self.drive(value, Some(of_value)).await?)
-        } else {
-            let value = self.drive(value, Some(of_value)).await?;
-            (self.drive(limit, Some(of_limit)).await?, value)
-        };
-        let complaint = limit.complaint();
-        ensure!(complaint.is_none(), "the bare server failed: {complaint:?}");
-        Ok((limit, value))
     }
 }
 

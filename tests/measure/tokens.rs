@@ -35,6 +35,8 @@ pub(crate) async fn client_credentials(bench: &mut Bench, site: &Site) -> Result
     let bare = Answering::start(&site.place.folder, &Constant::default()).await?;
     let signing = bench.post(format!("{}/token", bare.url), Bodies::Cycle(&bodies));
     let load = bench.post(site.place.url("/token"), Bodies::Cycle(&bodies));
+    bench.warm(&signing).await?;
+    bench.warm(&load).await?;
     let mut turns = Vec::new();
     for turn in 0..bench.scale.turns {
         let (bare, ours) = ((&signing, bare.pid), (&load, site.running.pid));

@@ -1,8 +1,55 @@
 //! Limit and value by turns. Other programs make a machine quicker or slower from one minute to the next; measured one
 //! right after the other, limit and value see the same of it, and the ratio of the middle one of some turns tells about the server.
 
-use crate::load::Outcome;
+use anyhow::{Result, ensure};
+
+use crate::Bench;
+use crate::load::{Load, Outcome};
 use crate::table::{Limit, Measure, Target};
+
+impl Bench {
+    /// Runs a load after a shorter one that warms up.
+    pub(crate) async fn drive(&self, load: &Load<'_>, pid: Option<u32>) -> Result<Outcome> {
+        self.warm(load).await?;
+        load.run(self.disk.folder(), pid).await
+    }
+
+    /// Runs a short load that does not count.
+    pub(crate) async fn warm(&self, load: &Load<'_>) -> Result<()> {
+        if self.scale.warm > 0 {
+            let warm = Load {
+                seconds: self.scale.warm,
+                bodies: load.bodies,
+                headers: load.headers.clone(),
+                url: load.url.clone(),
+                ..*load
+            };
+            warm.run(self.disk.folder(), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the load of a limit and that of a value, each on its process, which is warm; at every second turn the other way round,
+    /// because a machine that is shared may be quicker after a rest.
+    pub(crate) async fn drive_both(
+        &self,
+        turn: usize,
+        (limit, of_limit): (&Load<'_>, u32),
+        (value, of_value): (&Load<'_>, u32),
+    ) -> Result<(Outcome, Outcome)> {
+        let folder = self.disk.folder();
+        let (limit, value) = if turn.is_multiple_of(2) {
+            let limit = limit.run(folder, Some(of_limit)).await?;
+            (limit, value.run(folder, Some(of_value)).await?)
+        } else {
+            let value = value.run(folder, Some(of_value)).await?;
+            (limit.run(folder, Some(of_limit)).await?, value)
+        };
+        let complaint = limit.complaint();
+        ensure!(complaint.is_none(), "the bare server failed: {complaint:?}");
+        Ok((limit, value))
+    }
+}
 
 /// One limit, and right after it one value.
 #[derive(Debug)]
