@@ -148,7 +148,8 @@ async fn under_load(bench: &Bench, site: &Site) -> Result<Measure> {
 struct Last {
     answered_at: Instant,
     answers: u64,
-    dropped: u64,
+    /// How a request ended that got no answer.
+    dropped: Option<String>,
 }
 
 /// From the last answer to the end of the process, with requests on the way when it is told to stop.
@@ -166,12 +167,12 @@ async fn stop(site: Site) -> Result<Measure> {
     running.ask_to_stop().await?;
     let asked = Instant::now();
     let (ended, last) = tokio::join!(end(&mut running), async {
-        let (mut latest, mut answers, mut dropped) = (asked, 0, 0);
+        let (mut latest, mut answers, mut dropped) = (asked, 0, Vec::new());
         for worker in workers {
             let last = worker.await??;
             latest = latest.max(last.answered_at);
             answers += last.answers;
-            dropped += last.dropped;
+            dropped.extend(last.dropped);
         }
         anyhow::Ok((latest, answers, dropped))
     });
@@ -180,11 +181,15 @@ async fn stop(site: Site) -> Result<Measure> {
     let milliseconds = ended.saturating_duration_since(latest).as_secs_f64() * 1e3;
     Ok(Measure::new("stop", milliseconds, "ms", Limit::of("target", 1_000.0), BELOW)
         .note(format!(
-            "from the last answer to the end of the process; {LAST_CONNECTIONS} connections got {answers} answers, and {dropped} requests \
+            "from the last answer to the end of the process; {LAST_CONNECTIONS} connections got {answers} answers, and {} requests \
              that were sent got none; the end came {:.0?} after SIGTERM",
+            dropped.len(),
             ended.duration_since(asked)
         ))
-        .fail_if(dropped > 0, format!("{dropped} requests were dropped")))
+        .fail_if(
+            !dropped.is_empty(),
+            format!("requests were dropped: {}", dropped.join("; ")),
+        ))
 }
 
 async fn end(running: &mut Running) -> Result<Instant> {
@@ -198,16 +203,23 @@ async fn ask_until_closed(port: u16, body: String) -> Result<Last> {
     let mut last = Last {
         answered_at: Instant::now(),
         answers: 0,
-        dropped: 0,
+        dropped: None,
     };
     loop {
         let Ok(mut connection) = Connection::open(port).await else {
             return Ok(last);
         };
+        let (opened, before) = (Instant::now(), last.answers);
         loop {
-            let Ok(answer) = connection.post("/token", "", &body).await else {
-                last.dropped += 1;
-                return Ok(last);
+            let answer = match connection.post("/token", "", &body).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let (age, count) = (opened.elapsed(), last.answers - before);
+                    last.dropped = Some(format!(
+                        "{error:#} after {count} answers on a connection of {age:.1?}"
+                    ));
+                    return Ok(last);
+                }
             };
             ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
             last.answered_at = Instant::now();

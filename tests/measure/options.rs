@@ -60,7 +60,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = at_least_one())]
     pub(crate) connections: usize,
     /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick;
-    /// metadata and keys five less than six times as often, for a third of the time
+    /// metadata and keys ten times for each turn after the first, for a third of the time
     #[arg(long, value_name = "COUNT", value_parser = at_least_one())]
     pub(crate) turns: Option<usize>,
     /// Seconds of each load; by default 3, or 1 with --quick
@@ -160,7 +160,7 @@ impl Scale {
     /// How many turns metadata and keys take, and the seconds of each load: they are quick to answer, so that what other programs
     /// take of the machine shows most, and the closer limit and value are to each other, the more of it they share.
     pub(crate) fn short_turns(&self) -> (usize, u64) {
-        (6 * self.turns - 5, self.seconds.div_ceil(3))
+        (10 * (self.turns - 1) + 1, self.seconds.div_ceil(3))
     }
 
     /// For the head of the table.

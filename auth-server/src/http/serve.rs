@@ -5,8 +5,8 @@
 //!
 //! 1. the first request comes within [`FIRST`], every other one within `idle` after the one before;
 //! 2. when all places are taken, who was idle for [`IN_THE_WAY`] goes first;
-//! 3. at the end the queue of the operating system is emptied before the listener closes; requests that are on their way
-//!    for [`LAST_CALL`] are answered, with `Connection: close`; HTTP/2 says GOAWAY and finishes its streams.
+//! 3. at the end nobody new is let in (Linux), and the queue of the operating system is emptied before the listener closes; requests that
+//!    are on their way for [`LAST_CALL`] are answered, with `Connection: close`; HTTP/2 says GOAWAY and finishes its streams.
 //!
 //! With TLS, the handshake counts as sending nothing: it ends when the first request is due, or for who waits longer.
 
@@ -42,11 +42,16 @@ use crate::tls::{self, Identity, Stream};
 use activity::{Activity, UnderWay};
 
 mod activity;
+#[cfg(target_os = "linux")]
+mod hold_off;
 
 /// A new connection has sent its first request by then.
 const FIRST: Duration = Duration::from_secs(10);
 /// Idle for this long, a connection makes room for another.
 const IN_THE_WAY: Duration = Duration::from_secs(1);
+/// How long connections may still be completed that were begun before new ones are held off: a round trip.
+#[cfg(target_os = "linux")]
+const HANDSHAKES: Duration = Duration::from_millis(50);
 /// How long open connections may still send a request after the listener closed: what was on its way arrives.
 const LAST_CALL: Duration = Duration::from_millis(250);
 /// How long an answer may take to leave once its connection is to end.
@@ -104,6 +109,12 @@ pub(crate) async fn serve(
         sleep(bounds.stop_delay).await;
     });
     open.accept_until(asked, &listener).await;
+    // Who is connecting when the listener closes would be connected, and reset.
+    #[cfg(target_os = "linux")]
+    match hold_off::hold_off(&listener) {
+        Ok(()) => open.accept_until(pin!(sleep(HANDSHAKES)), &listener).await,
+        Err(error) => tracing::debug!(%error, "new connections cannot be held off"),
+    }
     open.empty_queue(listener);
     open.closing.cancel();
     open.tasks.close();
@@ -183,11 +194,6 @@ impl Open {
             Ok(listener) => listener,
             Err(error) => return tracing::warn!(%error, "the queue of connections is lost"),
         };
-        // Who came between the last look and the end would be connected, and reset.
-        #[cfg(target_os = "linux")]
-        if let Err(error) = hold_off(&listener) {
-            tracing::debug!(%error, "new connections cannot be held off");
-        }
         for _ in 0..QUEUE {
             let Ok((stream, peer)) = listener.accept() else {
                 break;
@@ -327,23 +333,6 @@ impl Open {
             }
         }
     }
-}
-
-/// Lets nobody begin to connect any more: the packet that asks for it (SYN without ACK, byte 13 of the head) gets no answer. Whoever
-/// sent it asks again after a second, and hears that nobody listens here. Connections in the queue are not touched.
-#[cfg(target_os = "linux")]
-fn hold_off(listener: &std::net::TcpListener) -> io::Result<()> {
-    use socket2::{SockFilter, SockRef};
-    // Linux, Documentation/networking/filter.rst: load a byte, mask it, compare it, drop or keep.
-    const PROGRAM: [(u16, u8, u8, u32); 5] = [
-        (0x30, 0, 0, 13),
-        (0x54, 0, 0, 0x12),
-        (0x15, 0, 1, 0x02),
-        (0x06, 0, 0, 0),
-        (0x06, 0, 0, u32::MAX),
-    ];
-    let program = PROGRAM.map(|(code, yes, no, value)| SockFilter::new(code, yes, no, value));
-    SockRef::from(listener).attach_filter(&program)
 }
 
 /// The future as a stream of its one answer. It is polled only when it has something to say, not whenever the task that
@@ -593,25 +582,5 @@ mod tests {
         stream.write_all(ASK).await.unwrap();
         assert!(read_all(&mut stream).await.contains("connection: close"));
         timeout(LONG, server.task).await.unwrap().unwrap();
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn at_the_end_nobody_is_connected_who_would_be_reset() {
-        use std::net::{TcpListener, TcpStream};
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut queued = TcpStream::connect(address).unwrap();
-        hold_off(&listener).unwrap();
-        let late = TcpStream::connect_timeout(&address, Duration::from_millis(200));
-        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let (mut accepted, _) = listener.accept().unwrap();
-        io::Write::write_all(&mut queued, b"x").unwrap();
-        let mut byte = [0];
-        io::Read::read_exact(&mut accepted, &mut byte).unwrap();
-        assert_eq!(&byte, b"x");
-        drop(listener);
-        let refused = TcpStream::connect(address).unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
