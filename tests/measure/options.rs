@@ -60,7 +60,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = at_least_one())]
     pub(crate) connections: usize,
     /// How often limit and value are taken by turns; the middle ratio counts. By default 5, or 1 with --quick;
-    /// metadata and keys ten times for each turn after the first, for a third of the time
+    /// metadata and keys once, and ten times more for each turn after the first, for a third of the time (at least 1 s)
     #[arg(long, value_name = "COUNT", value_parser = at_least_one())]
     pub(crate) turns: Option<usize>,
     /// Seconds of each load; by default 3, or 1 with --quick
@@ -175,9 +175,10 @@ impl Scale {
             clients,
             ..
         } = self;
+        let (short_turns, short) = self.short_turns();
         format!(
-            "{}{} connections, {} for codes and refresh tokens, loads of {seconds} s after {warm} s to warm up, {turns} turns; \
-             stores of up to {rows} rows, {expired} expired, {grants} grants, {clients} clients",
+            "{}{} connections, {} for codes and refresh tokens, loads of {seconds} s after {warm} s to warm up, {turns} turns, \
+             metadata and keys {short_turns} of {short} s; stores of up to {rows} rows, {expired} expired, {grants} grants, {clients} clients",
             if options.quick { "--quick, " } else { "" },
             options.connections,
             options.writing_connections()

@@ -49,7 +49,8 @@ mod hold_off;
 const FIRST: Duration = Duration::from_secs(10);
 /// Idle for this long, a connection makes room for another.
 const IN_THE_WAY: Duration = Duration::from_secs(1);
-/// How long connections may still be completed that were begun before new ones are held off: a round trip.
+/// How long connections may still be completed that were begun before new ones are held off: a round trip within a
+/// continent; who takes longer is reset.
 #[cfg(target_os = "linux")]
 const HANDSHAKES: Duration = Duration::from_millis(50);
 /// How long open connections may still send a request after the listener closed: what was on its way arrives.

@@ -1,4 +1,4 @@
-//! The last moment of a listener, on Linux.
+//! Who may still connect to a listener that is about to close, on Linux.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,15 +6,18 @@ use std::os::fd::AsFd;
 use socket2::{SockFilter, SockRef};
 
 /// Lets nobody begin to connect any more: the packet that asks for it (SYN without ACK, byte 13 of the head) gets no answer. Whoever
-/// sent it asks again after a second, and hears that nobody listens here. Connections in the queue, and those
+/// sent it asks again after a second, and reaches the next server, or hears that nobody listens here. Connections in the queue, and those
 /// that are half made, are not touched.
 pub(super) fn hold_off(listener: &impl AsFd) -> io::Result<()> {
-    // Linux, Documentation/networking/filter.rst: load a byte, mask it, compare it, drop or keep.
+    // Linux, Documentation/networking/filter.rst: code, where to jump when a comparison holds and when not, operand.
     const PROGRAM: [(u16, u8, u8, u32); 5] = [
+        // Load the flags, keep SYN and ACK of them, compare with SYN alone.
         (0x30, 0, 0, 13),
         (0x54, 0, 0, 0x12),
         (0x15, 0, 1, 0x02),
+        // Equal: none of the packet passes.
         (0x06, 0, 0, 0),
+        // Else all of it.
         (0x06, 0, 0, u32::MAX),
     ];
     let program = PROGRAM.map(|(code, yes, no, value)| SockFilter::new(code, yes, no, value));
@@ -30,7 +33,14 @@ mod tests {
 
     #[test]
     fn at_the_end_nobody_is_connected_who_would_be_reset() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        closes(TcpListener::bind("127.0.0.1:0").unwrap());
+        match TcpListener::bind("[::1]:0") {
+            Ok(listener) => closes(listener),
+            Err(error) => eprintln!("not tried with IPv6, which is missing here: {error}"),
+        }
+    }
+
+    fn closes(listener: TcpListener) {
         let address = listener.local_addr().unwrap();
         let mut queued = TcpStream::connect(address).unwrap();
         hold_off(&listener).unwrap();

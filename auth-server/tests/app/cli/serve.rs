@@ -52,6 +52,7 @@ impl Running {
     }
 
     /// The number of its process.
+    #[cfg(target_os = "linux")]
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
